@@ -1,0 +1,85 @@
+"""Settings from the environment, `POSTMAN_*`.
+
+All of them are read and checked together, before anything is opened; an error
+names the variable.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from postman.errors import ConfigError
+
+__all__ = ["Settings"]
+
+_PREFIX: Final = "POSTMAN_"
+_NOT_OURS: Final = frozenset({"POSTMAN_PYTHON"})
+"""Read by `emulator.sh`, not here."""
+
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Settings(BaseModel):
+    """What a process of postman needs to know. Times in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, str_strip_whitespace=True)
+
+    project: str = ""
+    """The Google Cloud project; `GOOGLE_CLOUD_PROJECT` where it is not set."""
+    queue: str = Field(default="sqlite:", pattern=r"^[a-z][a-z0-9+]*:")
+    """Where the queues are: a scheme and what its adapter makes of the rest."""
+    ledger: str = Field(default="sqlite:", pattern=r"^[a-z][a-z0-9+]*:")
+    """Where the ledger is."""
+    prefix: str = Field(default="postman", pattern=r"^[a-z][a-z0-9-]{0,40}$")
+    """Begins every name of a topic, subscription, table or collection."""
+    shards: int = Field(default=8, ge=1, le=1024)
+    providers: str = Field(default="")
+    """Path of the TOML file that names the providers."""
+    concurrency: int = Field(default=50, ge=1, le=10_000)
+    """Mails in flight per worker."""
+    ack_deadline: float = Field(default=30.0, ge=10, le=600)
+    """How long a dead worker's mails stay away."""
+    grace: _Seconds = 8.0
+    """How long a worker may take to drain; less than the platform's own limit (10 s on Cloud Run)."""
+    doubt_window: float = Field(default=600.0, ge=0, allow_inf_nan=False)
+    """How long word is waited for of a mail that may have been sent, where its provider cannot be asked."""
+    log_level: str = Field(default="info", pattern=r"(?i)^(debug|info|warning|error|critical)$")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Read the settings; `ConfigError` names the variable that is wrong. An empty one counts as not set."""
+        given = {
+            name.removeprefix(_PREFIX).lower(): value
+            for name, value in environ.items()
+            if name.startswith(_PREFIX) and name not in _NOT_OURS and value
+        }
+        given.setdefault("project", environ.get("GOOGLE_CLOUD_PROJECT", ""))
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise ConfigError(_explain(error, cls)) from None
+
+
+def _explain(error: ValidationError, model: type[BaseModel]) -> str:
+    first, *others = error.errors(include_input=False, include_url=False)
+    name = str(first["loc"][0])
+    more = f" (and {len(others)} more)" if others else ""
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, model.model_fields, n=1)
+        hint = f"; did you mean {_PREFIX}{near[0].upper()}?" if near else ""
+        return f"{_PREFIX}{name.upper()}: there is no such setting{hint}{more}"
+    return f"{_PREFIX}{name.upper()}: {_PROBLEMS.get((name, first['type']), first['msg'])}{more}"
+
+
+_URL: Final = "must be a scheme and a colon, like sqlite:PATH or pubsub:"
+_PROBLEMS: Final = {
+    ("queue", "string_pattern_mismatch"): _URL,
+    ("ledger", "string_pattern_mismatch"): _URL,
+    (
+        "prefix",
+        "string_pattern_mismatch",
+    ): "must begin with a letter and have lower-case letters, digits and hyphens only",
+    ("log_level", "string_pattern_mismatch"): "must be debug, info, warning, error or critical",
+}

@@ -1,0 +1,194 @@
+"""Dead letters: what lies there and why; sent back, or dropped, by a person's decision.
+
+Looking leases the letters for a moment and gives them back, so two people who
+look at once may each see a part. A letter that stands twice (a crash between
+its two steps) is shown once and acted upon as one.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from postman.core.ids import MailId
+from postman.core.protocol import State
+from postman.core.shards import shard_for
+from postman.errors import ClaimHeldError
+from postman.ports.ledger import Ledger
+from postman.ports.queue import Delivery, Message, Queue, ShardMap
+
+__all__ = ["Choice", "DeadLetter", "DeadLetters", "Replayed"]
+
+_PULL: Final = 100
+_MARKS: Final = ("dead_", "CloudPubSubDeadLetter")
+_UNTOLD: Final = "delivery attempts exhausted"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One mail among the dead letters, with every copy of it."""
+
+    mail_id: str
+    """Empty where the message had none."""
+    shard: int
+    reason: str
+    detail: str
+    dead_at: float
+    """Seconds since 1970."""
+    attempt: int
+    message: Message = field(repr=False)
+    copies: tuple[Delivery, ...] = field(repr=False, default=())
+
+    @property
+    def size(self) -> int:
+        return len(self.message.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which letters are meant; an empty field means all."""
+
+    ids: frozenset[str] = frozenset()
+    reason: str = ""
+    shard: int | None = None
+
+    def includes(self, letter: DeadLetter) -> bool:
+        return (not self.ids or letter.mail_id in self.ids) and (not self.reason or letter.reason == self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How often each thing happened."""
+
+    published: int = 0
+    already_sent: int = 0
+
+
+class DeadLetters:
+    """Works on all shards, or on the one that is chosen."""
+
+    def __init__(self, *, shards: ShardMap, ledger: Ledger) -> None:
+        self._shards = shards
+        self._ledger = ledger
+
+    async def find(self, choice: Choice) -> Sequence[DeadLetter]:
+        """Return the chosen letters, oldest first, and leave them where they are."""
+        found = await self._take(choice)
+        await self._give_back(found)
+        return found
+
+    async def replay(self, choice: Choice, *, reason: str, done: Callable[[], None] = lambda: None) -> Replayed:
+        """Send the chosen letters back to their shards; those that were sent after all are only dropped.
+
+        The ledger reopens a mail first, then it is published, then its dead letter goes: broken off anywhere, it can be
+        run again. Raises `ClaimHeldError` for a mail that a worker is sending at this moment.
+        """
+        letters = await self._take(choice)
+        published = already_sent = 0
+        for number, letter in enumerate(letters):
+            try:
+                was_sent = await self._replay(letter, reason)
+            except BaseException:
+                await self._give_back(letters[number:])
+                raise
+            published += not was_sent
+            already_sent += was_sent
+            done()
+        return Replayed(published, already_sent)
+
+    async def drop(self, choice: Choice, *, done: Callable[[], None] = lambda: None) -> int:
+        """Remove the chosen letters for good; the ledger keeps what it knows of them. Return how many."""
+        letters = await self._take(choice)
+        for letter in letters:
+            await self._remove(letter)
+            done()
+        return len(letters)
+
+    async def _replay(self, letter: DeadLetter, reason: str) -> bool:
+        """Return whether it was sent already."""
+        if letter.mail_id:
+            entry = await self._ledger.reopen(MailId(letter.mail_id), reason=reason)
+            if entry is not None and entry.state is State.SENT and letter.reason != "conflict":
+                await self._remove(letter)
+                return True
+            if entry is not None and entry.state is State.SENDING:
+                raise ClaimHeldError(f"{letter.mail_id}: a worker is sending it now; try again in a minute")
+        shard = shard_for(letter.mail_id, self._shards.count) if letter.mail_id else letter.shard
+        await self._shards.queue(shard).publish(_original(letter.message))
+        await self._remove(letter)
+        return False
+
+    async def _remove(self, letter: DeadLetter) -> None:
+        queue = self._shards.dead(letter.shard)
+        await asyncio.gather(*(queue.ack(copy) for copy in letter.copies))
+
+    async def _give_back(self, letters: Sequence[DeadLetter]) -> None:
+        await asyncio.gather(*(self._shards.dead(one.shard).nack(copy) for one in letters for copy in one.copies))
+
+    async def _take(self, choice: Choice) -> Sequence[DeadLetter]:
+        shards = range(self._shards.count) if choice.shard is None else [choice.shard]
+        taken = await asyncio.gather(*(self._take_from(shard, choice) for shard in shards))
+        return sorted((letter for letters in taken for letter in letters), key=lambda letter: letter.dead_at)
+
+    async def _take_from(self, shard: int, choice: Choice) -> Sequence[DeadLetter]:
+        queue = self._shards.dead(shard)
+        chosen: dict[str, DeadLetter] = {}
+        others: list[DeadLetter] = []
+        for delivery in await _all_of(queue):
+            letter = _letter(delivery, shard)
+            key = letter.mail_id or delivery.receipt
+            if not choice.includes(letter):
+                others.append(letter)
+            elif key in chosen:
+                chosen[key] = _joined(chosen[key], letter)
+            else:
+                chosen[key] = letter
+        await self._give_back(others)
+        return list(chosen.values())
+
+
+async def _all_of(queue: Queue) -> list[Delivery]:
+    taken: list[Delivery] = []
+    while deliveries := await queue.pull(max_deliveries=_PULL, wait=0.0):
+        taken.extend(deliveries)
+    return taken
+
+
+def _letter(delivery: Delivery, shard: int) -> DeadLetter:
+    said = delivery.message.attributes
+    return DeadLetter(
+        mail_id=said.get("mail_id", ""),
+        shard=shard,
+        reason=said.get("dead_reason", _UNTOLD),
+        detail=said.get("dead_detail", ""),
+        dead_at=_number(said.get("dead_at"), delivery.published_at),
+        attempt=int(_number(said.get("dead_attempt", said.get("CloudPubSubDeadLetterSourceDeliveryCount")), 0)),
+        message=delivery.message,
+        copies=(delivery,),
+    )
+
+
+def _joined(first: DeadLetter, second: DeadLetter) -> DeadLetter:
+    newest = max(first, second, key=lambda letter: letter.dead_at)
+    return DeadLetter(
+        newest.mail_id,
+        newest.shard,
+        newest.reason,
+        newest.detail,
+        newest.dead_at,
+        newest.attempt,
+        newest.message,
+        (*first.copies, *second.copies),
+    )
+
+
+def _number(text: str | None, default: float) -> float:
+    try:
+        return float(text) if text is not None else default
+    except ValueError:
+        return default
+
+
+def _original(message: Message) -> Message:
+    kept = {name: value for name, value in message.attributes.items() if not name.startswith(_MARKS)}
+    return Message(message.data, kept)

@@ -1,0 +1,73 @@
+"""Keeps the leases of the mails that a worker holds.
+
+One task extends, shard by shard and in groups, whatever is past half of its
+time. An extension that fails is tried again at the next turn; a lease that ran
+out meanwhile is only reported: the ledger, not the lease, keeps a mail from
+being sent twice.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+
+import structlog
+
+from postman.errors import QueueError
+from postman.ports.clock import Clock
+from postman.ports.queue import Delivery, Queue
+
+__all__ = ["LeaseKeeper"]
+
+_LOG = structlog.get_logger("postman.lease")
+
+
+class LeaseKeeper:
+    """Extends by *seconds* what it was told to keep, until it is told to drop it."""
+
+    def __init__(self, *, seconds: float, clock: Clock) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._kept: dict[Delivery, tuple[Queue, float]] = {}
+
+    @property
+    def kept(self) -> int:
+        """How many deliveries are kept."""
+        return len(self._kept)
+
+    def keep(self, queue: Queue, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            self._kept[delivery] = (queue, delivery.lease_ends)
+
+    def drop(self, delivery: Delivery) -> None:
+        self._kept.pop(delivery, None)
+
+    def left(self, delivery: Delivery) -> float:
+        """Return the seconds for which *delivery* is still ours; 0 where it is not kept."""
+        kept = self._kept.get(delivery)
+        return max(0.0, kept[1] - self._clock.now()) if kept else 0.0
+
+    async def run(self) -> None:
+        """Extend until cancelled."""
+        while True:
+            await self._clock.sleep(self._seconds / 6)
+            await self.extend_due()
+
+    async def extend_due(self) -> None:
+        """Extend what is past half of its time, once."""
+        due: dict[Queue, list[Delivery]] = defaultdict(list)
+        limit = self._clock.now() + self._seconds / 2
+        for delivery, (queue, ends) in self._kept.items():
+            if ends <= limit:
+                due[queue].append(delivery)
+        await asyncio.gather(*(self._extend(queue, deliveries) for queue, deliveries in due.items()))
+
+    async def _extend(self, queue: Queue, deliveries: list[Delivery]) -> None:
+        asked = self._clock.now()
+        try:
+            await queue.extend(deliveries, self._seconds)
+        except QueueError as error:
+            _LOG.warning("lease_not_extended", queue=queue.name, count=len(deliveries), reason=str(error))
+            return
+        for delivery in deliveries:
+            if delivery in self._kept:
+                self._kept[delivery] = (queue, asked + self._seconds)

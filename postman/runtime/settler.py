@@ -1,0 +1,81 @@
+"""Carries out verdicts at the queue: ack, give back, dead-letter.
+
+A dead letter is durable before the message it came from is acked; the ledger
+is told in between, so that a crash at any point repeats the step and loses
+nothing.
+"""
+
+from typing import Final, assert_never
+
+import structlog
+
+from postman.core.ids import MailId
+from postman.core.verdict import Ack, DeadLetter, GiveBack, Verdict
+from postman.errors import LedgerError, QueueError
+from postman.ports.clock import Clock
+from postman.ports.ledger import Ledger
+from postman.ports.queue import Delivery, Message, ShardMap
+
+__all__ = ["Settler", "dead_letter_of"]
+
+_LOG = structlog.get_logger("postman.settler")
+
+_DETAIL: Final = 1_000
+
+
+class Settler:
+    """Settles deliveries; a queue or ledger that fails meanwhile leaves them to come back with their lease."""
+
+    def __init__(self, *, shards: ShardMap, ledger: Ledger, clock: Clock) -> None:
+        self._shards = shards
+        self._ledger = ledger
+        self._clock = clock
+
+    async def carry_out(self, shard: int, delivery: Delivery, verdict: Verdict) -> bool:
+        """Return whether it worked."""
+        queue = self._shards.queue(shard)
+        try:
+            match verdict:
+                case Ack():
+                    await queue.ack(delivery)
+                case GiveBack(delay):
+                    await queue.nack(delivery, delay=delay)
+                case DeadLetter():
+                    await self._dead_letter(shard, delivery, verdict)
+                case never:
+                    assert_never(never)
+        except (QueueError, LedgerError) as error:
+            _LOG.warning("not_settled", shard=shard, attempt=delivery.attempt, reason=str(error))
+            return False
+        return True
+
+    async def _dead_letter(self, shard: int, delivery: Delivery, verdict: DeadLetter) -> None:
+        mail_id = delivery.message.attributes.get("mail_id", "")
+        letter = dead_letter_of(delivery, verdict, shard=shard, now=self._clock.time())
+        await self._shards.dead(shard).publish(letter)
+        if verdict.parks:
+            await self._ledger.park(MailId(mail_id))
+        await self._shards.queue(shard).ack(delivery)
+        _LOG.warning(
+            "dead_lettered",
+            mail_id=mail_id,
+            shard=shard,
+            attempt=delivery.attempt,
+            reason=str(verdict.reason),
+            detail=verdict.detail,
+        )
+
+
+def dead_letter_of(delivery: Delivery, verdict: DeadLetter, *, shard: int, now: float) -> Message:
+    """Return the original bytes and attributes, with the reason beside them."""
+    return Message(
+        delivery.message.data,
+        {
+            **delivery.message.attributes,
+            "dead_reason": str(verdict.reason),
+            "dead_detail": verdict.detail.encode()[:_DETAIL].decode(errors="ignore"),
+            "dead_at": f"{now:.3f}",
+            "dead_shard": str(shard),
+            "dead_attempt": str(delivery.attempt),
+        },
+    )
