@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# Local runs of postman, with or without Google's emulators. `./emulator.sh help` says what it does.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+venv=$root/.venv
+oldest=11 # of Python 3
+
+usage() {
+    cat <<'TEXT'
+usage: ./emulator.sh VERB [ARGUMENT…]
+
+  demo             the whole system before your eyes, on the emulators or, where there are none, on SQLite
+  test [ARG…]      lint, types, import rules, then pytest with ARG… inside emulators; names what it could not exercise
+  run CMD…         run CMD with the emulators in its environment
+  up | down        start emulators and leave them running | stop these and no others
+  env              print the exports for what `up` left running:  eval "$(./emulator.sh env)"
+  lock [ARG…]      make the lock files anew with uv (--upgrade takes newer versions)
+  help             this
+
+It makes its own .venv with the newest Python from 3.11 on that it finds; POSTMAN_PYTHON names another.
+The emulators are found running (PUBSUB_EMULATOR_HOST, FIRESTORE_EMULATOR_HOST), among the components of the
+Google Cloud SDK (with Java), or as Google's Docker image, in this order.
+TEXT
+}
+
+fail() {
+    printf 'emulator.sh: %s\n' "$1" >&2
+    exit "${2:-1}"
+}
+
+is_new_enough() {
+    "$1" -c "import sys; sys.exit(not ((3, $oldest) <= sys.version_info and sys.version_info.releaselevel == 'final'))" \
+        >/dev/null 2>&1
+}
+
+find_python() {
+    local candidate
+    if [[ -n ${POSTMAN_PYTHON:-} ]]; then
+        is_new_enough "$POSTMAN_PYTHON" || fail "POSTMAN_PYTHON ($POSTMAN_PYTHON) is no Python 3.$oldest or newer"
+        printf '%s\n' "$POSTMAN_PYTHON"
+        return
+    fi
+    for candidate in $(seq -f 'python3.%g' 30 -1 "$oldest") python3 python; do
+        if is_new_enough "$candidate"; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    fail "no Python 3.$oldest or newer on PATH: install one, or name it in POSTMAN_PYTHON"
+}
+
+make_venv() {
+    printf 'making .venv with %s\n' "$("$1" --version)"
+    "$1" -m venv --clear "$venv" || fail "$1 cannot make a virtual environment (Debian: apt-get install python3-venv)"
+    printf '%s\n' "$2" >"$venv/.made-with"
+}
+
+install() {
+    printf 'installing from %s\n' "$1"
+    local pip=("$venv/bin/python" -m pip install -qq --disable-pip-version-check)
+    "${pip[@]}" --require-hashes -r "$root/$1"
+    "${pip[@]}" --no-deps --no-build-isolation -e "$root"
+    printf '%s\n' "$2" >"$venv/.$1"
+}
+
+# Brings .venv up to the lock file $1 where it is not, one caller at a time.
+prepare() {
+    local python made stamp
+    python=$(find_python)
+    made="$root $("$python" -c 'import sys; print(sys.base_prefix, sys.version.replace("\n", " "))')"
+    stamp=$(cat "$root/$1" "$root/pyproject.toml" | cksum)
+    mkdir -p "$root/.postman"
+    (
+        "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
+        if [[ $(cat "$venv/.made-with" 2>/dev/null) != "$made" ]]; then make_venv "$python" "$made"; fi
+        if [[ $(cat "$venv/.$1" 2>/dev/null) != "$stamp" ]]; then install "$1" "$stamp"; fi
+    ) 9>"$root/.postman/venv.lock" >&2
+}
+
+emulators() {
+    exec "$venv/bin/python" -m postman.testing.emulators --state "$root/.postman/emulators.json" "$@"
+}
+
+inside() {
+    emulators run --log-dir "$root/.postman/emulators" "$@"
+}
+
+step() {
+    local tool=$1
+    shift
+    printf '== %s %s\n' "$tool" "$*"
+    "$venv/bin/$tool" "$@"
+}
+
+run_tests() {
+    cd "$root"
+    step ruff check .
+    step ruff format --check .
+    step mypy
+    step lint-imports
+    printf '== pytest %s\n' "$*"
+    inside --optional -- "$venv/bin/python" -m pytest "$@"
+}
+
+# What pip must find when it builds the project without fetching a build environment; editables is hatchling's for -e.
+build_requirements() {
+    printf 'editables\n'
+    "$(find_python)" -c 'import sys, tomllib; print(*tomllib.load(sys.stdin.buffer)["build-system"]["requires"], sep="\n")' \
+        <"$root/pyproject.toml"
+}
+
+lock() {
+    local compile
+    command -v uv >/dev/null || fail "lock needs uv on PATH (pip install uv)"
+    cd "$root"
+    compile=(uv pip compile --quiet --universal --python-version "3.$oldest" --generate-hashes --no-header --no-annotate
+        --no-emit-index-url --no-emit-find-links)
+    build_requirements | "${compile[@]}" "$@" --all-extras --group dev \
+        --output-file requirements-dev.lock pyproject.toml - >/dev/null
+    build_requirements | "${compile[@]}" --upgrade --extra gcp --constraint requirements-dev.lock \
+        --output-file requirements.lock pyproject.toml - >/dev/null
+}
+
+main() {
+    local verb=${1:-help}
+    shift || true
+    case $verb in
+        demo | run | up | down | env) prepare requirements.lock ;; # not joined by &&, which would switch off set -e
+        test) prepare requirements-dev.lock ;;
+    esac
+    case $verb in
+        demo) inside --optional -- "$venv/bin/postman" demo "$@" ;;
+        test) run_tests "$@" ;;
+        run) inside "$@" ;;
+        up | down | env) emulators "$verb" "$@" ;;
+        lock) lock "$@" ;;
+        help | -h | --help) usage ;;
+        *) usage >&2 && fail "there is no verb $verb" 2 ;;
+    esac
+}
+
+main "$@"
