@@ -10,7 +10,7 @@ import uuid_utils
 
 from postman.errors import InvalidMailError
 
-__all__ = ["MAX_ID_LENGTH", "MailId", "check_mail_id", "new_mail_id"]
+__all__ = ["MAX_ID_LENGTH", "MailId", "check_mail_id", "is_mail_id", "new_mail_id"]
 
 MailId = NewType("MailId", str)
 
@@ -20,6 +20,11 @@ MAX_ID_LENGTH: Final = 128
 def new_mail_id() -> MailId:
     """Return a fresh id, later ones sorting after earlier ones."""
     return MailId(str(uuid_utils.uuid7()))
+
+
+def is_mail_id(text: str) -> bool:
+    """Whether *text* can be an id."""
+    return 1 <= len(text) <= MAX_ID_LENGTH and text.isprintable()
 
 
 def check_mail_id(text: str) -> MailId:

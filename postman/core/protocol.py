@@ -57,7 +57,7 @@ __all__ = [
     "sent",
 ]
 
-_T = TypeVar("_T", covariant=True)
+_T_co = TypeVar("_T_co", covariant=True)
 
 _MAX_NOTES: Final = 50
 
@@ -175,11 +175,11 @@ Answer = Claimed | Held | Settled | Doubtful | Conflict
 
 
 @dataclass(frozen=True, slots=True)
-class Step(Generic[_T]):
+class Step(Generic[_T_co]):
     """The entry as it shall be, and what to tell the caller. *entry* is the given one where nothing changes."""
 
     entry: Entry | None
-    answer: _T
+    answer: _T_co
 
 
 def claim(
@@ -291,7 +291,8 @@ def refuse_unclaimed(entry: Entry | None, now: float, *, digest: str, reason: st
     """
     if entry is None:
         entry = Entry(State.FREE, digest=digest)
-    if entry.state is not State.FREE:
+    is_unbound = entry.state is State.REFUSED and not entry.digest and bool(digest)
+    if entry.state is not State.FREE and not is_unbound:
         return Step(entry, entry)
     note = Note(now, "refused", "", reason)
     refused = _moved(entry, State.REFUSED, now, note, reason=reason, digest=entry.digest or digest, parked=False)

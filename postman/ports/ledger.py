@@ -21,7 +21,7 @@ __all__ = ["Ledger"]
 
 
 class Ledger(Protocol):
-    """See the module. Every `Claim`-taking method but `record_sent` raises `ClaimLostError` where it is not the current one."""
+    """See the module. What takes a `Claim`, but `record_sent`, raises `ClaimLostError` where it is outdated."""
 
     async def claim(self, mail_id: MailId, *, claim_id: str, digest: str, provider: str, lease: float) -> Answer:
         """Ask for the right to send, for *lease* seconds; the entry then names *provider*.
@@ -52,7 +52,7 @@ class Ledger(Protocol):
         ...
 
     async def settle(self, mail_id: MailId, receipt: Receipt, *, evidence: str) -> None:
-        """Record an acceptance that was learnt in another way (a look-up, an event); makes an entry where there is none."""
+        """Record an acceptance learnt in another way (a look-up, an event); makes an entry where there is none."""
         ...
 
     async def clear_doubt(self, mail_id: MailId, *, token: int, reason: str) -> None:

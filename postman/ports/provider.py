@@ -56,8 +56,8 @@ class Provider(Protocol):
     async def look_up(self, mail: Mail) -> Receipt | None:
         """Ask whether the provider has *mail*, by our id.
 
-        A receipt is proof at any time. None is evidence only when `look_up_after` seconds have passed since the mail may have
-        been sent. Raises `ProviderError` when it could not be asked; where it can never be, always.
+        A receipt is proof at any time. None is evidence only when `look_up_after` seconds have passed since the mail
+        may have been sent. Raises `ProviderError` when it could not be asked; where it can never be, always.
         """
         ...
 

@@ -10,22 +10,16 @@ request. No adapter retries for long by itself: an error that another try may
 cure is `QueueUnavailableError`, raised within seconds, and the caller decides.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
+
+from postman.core.message import Message
 
 __all__ = ["Delivery", "Message", "Queue", "ShardMap"]
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What travels: bytes, and attributes that can be read without decoding them."""
-
-    data: bytes = field(repr=False)
-    attributes: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Delivery:
     """One handing-over of a message to this process.
 
@@ -122,7 +116,7 @@ class ShardMap(Protocol):
         ...
 
     async def check(self) -> None:
-        """Return if every shard can be used, else raise `QueueUnavailableError` or `ConfigError` that says which not."""
+        """Return if every shard can be used, else raise `QueueUnavailableError` or `ConfigError` naming it."""
         ...
 
     async def aclose(self) -> None:

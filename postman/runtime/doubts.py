@@ -5,7 +5,7 @@ from typing import assert_never
 import structlog
 
 from postman.core.doubt import Clear, Found, Hold, Settle, Situation, Wait, next_step
-from postman.core.mail import Mail
+from postman.core.mail import Mail, OnDoubt
 from postman.core.protocol import Doubtful
 from postman.core.verdict import Ack, DeadLetter, DeadReason, GiveBack, Verdict
 from postman.errors import ClaimLostError, ProviderError
@@ -69,7 +69,7 @@ class Doubts:
 
     async def _look_up(self, mail: Mail, name: str) -> tuple[Receipt | None, Found, float]:
         provider = self._failover.find(name)
-        if provider is None or provider.look_up_after <= 0:
+        if provider is None or provider.look_up_after <= 0 or mail.on_doubt is OnDoubt.RESEND:
             return None, Found.UNASKABLE, 0.0
         try:
             receipt = await provider.look_up(mail)

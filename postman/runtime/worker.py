@@ -35,7 +35,6 @@ __all__ = ["Tally", "Worker", "WorkerSettings"]
 
 _LOG = structlog.get_logger("postman.worker")
 
-_PULL_WAIT: Final = 2.0
 _LARGEST_PULL: Final = 100
 _LONGEST_PAUSE: Final = 15.0
 _LAST_WORDS: Final = 1.5
@@ -52,6 +51,8 @@ class WorkerSettings:
     ack_deadline: float = 30.0
     grace: float = 8.0
     doubt_window: float = 600.0
+    pull_wait: float = 2.0
+    """How long a pull stands open; a worker that stops waits for the last ones, so much less than *grace*."""
 
 
 @dataclass(slots=True)
@@ -113,6 +114,11 @@ class Worker:
     def in_flight(self) -> int:
         """How many mails are being dealt with."""
         return len(self._running)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it was told to stop."""
+        return self._guard.is_closed
 
     def stop(self) -> None:
         """Drain, then let `run` return; called again: break off now. May be called at any time, also before `run`."""
@@ -176,7 +182,7 @@ class Worker:
 
     async def _pull(self, shard: int, places: int) -> list[_Held]:
         queue = self._shards.queue(shard)
-        deliveries = await queue.pull(max_deliveries=places, wait=_PULL_WAIT)
+        deliveries = await queue.pull(max_deliveries=places, wait=self._settings.pull_wait)
         self._leases.keep(queue, deliveries)
         return [_Held(shard, delivery) for delivery in deliveries]
 

@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace) -> int:
         _report(emulators.missing)
         if emulators.missing and not options.optional:
             return _FAILED
-        return _status(command, os.environ | emulators.environment)
+        return _status(command, emulators.settings | os.environ | emulators.environment)
 
 
 def _up(state: Path, options: argparse.Namespace) -> int:

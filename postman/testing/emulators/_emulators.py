@@ -71,6 +71,11 @@ class Emulators:
         return hosts | {"GOOGLE_CLOUD_PROJECT": DEFAULT_PROJECT}
 
     @property
+    def settings(self) -> dict[str, str]:
+        """What makes postman use these services, where nothing else was chosen."""
+        return dict(service.setting for service in self._servers)
+
+    @property
     def records(self) -> dict[str, Record]:
         """How to stop, from another process, each emulator that was started here."""
         return {str(service): server.record for service, server in self._servers.items() if server.record}

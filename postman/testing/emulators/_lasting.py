@@ -42,9 +42,11 @@ def down(state: Path) -> list[str]:
 
 
 def environment(state: Path) -> dict[str, str]:
-    """Return the variables for those of *state* that run; empty if none does."""
-    hosts = {Service(name).variable: record.host for name, record in _read(state).items() if _is_alive(record)}
-    return hosts | {"GOOGLE_CLOUD_PROJECT": DEFAULT_PROJECT} if hosts else {}
+    """Return the variables for those of *state* that run, and the settings to use them; empty if none does."""
+    hosts = {Service(name): record.host for name, record in _read(state).items() if _is_alive(record)}
+    variables = {service.variable: host for service, host in hosts.items()}
+    settings = dict(service.setting for service in hosts)
+    return variables | {"GOOGLE_CLOUD_PROJECT": DEFAULT_PROJECT} | settings if hosts else {}
 
 
 def _is_alive(record: Record) -> bool:

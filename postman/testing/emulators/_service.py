@@ -27,3 +27,8 @@ class Service(StrEnum):
     def variable(self) -> str:
         """The environment variable that makes the client libraries use the emulator."""
         return f"{self.name}_EMULATOR_HOST"
+
+    @property
+    def setting(self) -> tuple[str, str]:
+        """The setting by which postman uses this service, and its value."""
+        return ("POSTMAN_QUEUE", "pubsub:") if self is Service.PUBSUB else ("POSTMAN_LEDGER", "firestore:")

@@ -1,0 +1,167 @@
+"""SendGrid, by its v3 API.
+
+Delivery semantics: one POST for a mail, all recipients in one personalization,
+never repeated. Only ``202`` is an acceptance. Our id travels as the custom
+argument ``mail_id`` and comes back in every event; the `Message-ID` is ours.
+SendGrid has no idempotency keys. It can be asked for a mail by our id only with
+the paid "additional email activity history", and with a key that may read it;
+without, leave *look_up_after* at 0.
+
+Settings: *base_url* (default ``https://api.sendgrid.com``; in the EU
+``https://api.eu.sendgrid.com``), *timeout*, *look_up_after* (default 0: it
+cannot be asked); option *webhook_key*.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from typing import Final
+
+import httpx
+
+from postman.adapters._account import check_account
+from postman.adapters._http import HttpClient, Reply, shorter
+from postman.adapters._outcomes import Rule, Shape, Wait, judge, rate_limit_reset, retry_after_header
+from postman.adapters._questions import ask
+from postman.adapters._sendgrid_payload import sendgrid_payload
+from postman.core.mail import Mail
+from postman.errors import (
+    CredentialsError,
+    MailRejectedError,
+    OutcomeUnknownError,
+    ProviderDownError,
+    ProviderError,
+    QuotaExceededError,
+    RouteRefusedError,
+    ThrottledError,
+)
+from postman.ports.opening import ProviderSpec
+from postman.ports.provider import Provider, Receipt
+
+__all__ = ["SendGrid", "open_provider"]
+
+_NO_PAGE: Final = (Shape.JSON, Shape.OTHER)
+
+_RULES: Final = (
+    Rule((401, 402, 403), QuotaExceededError, "no credits are left", re.compile("credits exceeded", re.IGNORECASE)),
+    Rule((402,), QuotaExceededError, "the account must be paid"),
+    Rule((401,), CredentialsError, "the key is not accepted"),
+    Rule(
+        (403,),
+        RouteRefusedError,
+        "the sender is not verified",
+        re.compile("sender identity|from address", re.IGNORECASE),
+    ),
+    Rule((403,), ProviderDownError, "blocked for a while", re.compile("too many bad requests|temporar", re.IGNORECASE)),
+    Rule((403,), CredentialsError, "the key may not send"),
+    Rule((429,), ThrottledError, "too many requests"),
+    Rule((400, 422), RouteRefusedError, "refused by something in front of it", shapes=(Shape.HTML,)),
+    Rule((400, 422), MailRejectedError, "the mail is refused"),
+    Rule((413,), RouteRefusedError, "the mail is too large for it"),
+    Rule((451,), RouteRefusedError, "the sender's data may not be held there"),
+    Rule((404, 405, 406, 415), ProviderDownError, "wrong address of the API"),
+    Rule((408,), OutcomeUnknownError, "it did not read the request in time"),
+    Rule(range(300, 400), ProviderDownError, "redirects are not followed"),
+    Rule(range(400, 500), RouteRefusedError, "the request is refused"),
+    Rule((500,), ProviderDownError, "it failed", shapes=(Shape.JSON,)),
+    Rule((503,), ProviderDownError, "it is not available", shapes=_NO_PAGE),
+    Rule(range(500, 600), OutcomeUnknownError, "a gateway in front of it failed"),
+    Rule(range(200, 300), OutcomeUnknownError, "success in a form that is not its own"),
+)
+_WAITS: Final[tuple[Wait, ...]] = (retry_after_header, rate_limit_reset)
+
+
+class SendGrid:
+    """A SendGrid account; *transport* and *wall_clock* are for tests."""
+
+    def __init__(
+        self,
+        spec: ProviderSpec,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._account = check_account(spec, base_url="https://api.sendgrid.com", look_up_after=0.0)
+        self._wall_clock = wall_clock
+        self._http = HttpClient(
+            self.name,
+            self._account.base_url,
+            headers={"authorization": f"Bearer {self._account.api_key.get_secret_value()}"},
+            transport=transport,
+        )
+
+    @property
+    def name(self) -> str:
+        return self._account.name
+
+    @property
+    def timeout(self) -> float:
+        return self._account.timeout
+
+    @property
+    def look_up_after(self) -> float:
+        return self._account.look_up_after
+
+    async def send(self, mail: Mail, *, timeout: float | None = None) -> Receipt:
+        content = sendgrid_payload(mail, self.name)
+        request = self._http.request(
+            "POST", "/v3/mail/send", content=content, headers={"content-type": "application/json"}
+        )
+        reply = await self._http.exchange(request, timeout=shorter(self.timeout, timeout))
+        if not _is_accepted(reply):
+            raise judge(_RULES, reply, _message(reply), provider=self.name, waits=_WAITS, now=self._wall_clock())
+        return Receipt(self.name, reply.headers.get("x-message-id", ""))
+
+    async def look_up(self, mail: Mail) -> Receipt | None:
+        if not self.look_up_after or not _can_be_quoted(mail.id):
+            raise ProviderError("cannot be asked for this mail", provider=self.name)
+        query = {"query": f"(unique_args['mail_id']=\"{mail.id}\")", "limit": "10"}
+        request = self._http.request("GET", "/v3/messages", params=query)
+        document = await ask(self._http, request, provider=self.name, now=self._wall_clock())
+        match document:
+            case {"messages": []}:
+                return None
+            case {"messages": [{"msg_id": str(message_id), "from_email": str(sender)}, *_]}:
+                return self._found(mail, message_id, sender)
+            case _:
+                raise ProviderError("answered a look-up in a form that is not its own", provider=self.name)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    def _found(self, mail: Mail, message_id: str, sender: str) -> Receipt:
+        if sender.lower() != mail.from_.email.lower():
+            raise ProviderError("found a mail of another sender under this id", provider=self.name)
+        return Receipt(self.name, message_id.partition(".")[0])
+
+
+def open_provider(spec: ProviderSpec) -> Provider:
+    """Open a SendGrid account; `ConfigError` names a wrong setting or an unknown option."""
+    return SendGrid(spec)
+
+
+def _is_accepted(reply: Reply) -> bool:
+    """Whether SendGrid took the mail; a body without its id is of something that stands in front of it."""
+    return reply.status == httpx.codes.ACCEPTED and ("x-message-id" in reply.headers or not reply.body.strip())
+
+
+def _message(reply: Reply) -> str:
+    match reply.document():
+        case {"errors": [*errors]}:
+            return "; ".join(filter(None, map(_one_message, errors)))
+        case _:
+            return "" if reply.is_html else reply.body[:2_000].decode("utf-8", "replace")
+
+
+def _one_message(error: object) -> str:
+    match error:
+        case {"message": str(message), "field": str(field)} if field:
+            return f"{message} ({field})"
+        case {"message": str(message)}:
+            return message
+        case _:
+            return ""
+
+
+def _can_be_quoted(mail_id: str) -> bool:
+    return not set(mail_id) & set('"\\')

@@ -1,0 +1,47 @@
+"""An entry as JSON, and back.
+
+Fields that this postman does not know are kept as they are, so that an older
+worker beside a newer one loses nothing; a state that it does not know is left
+alone, since no move from it can be right.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Final
+
+import orjson
+
+from postman.core.protocol import Entry, Note, State
+
+__all__ = ["UnknownStateError", "dump", "load"]
+
+_FIELDS: Final = frozenset(field.name for field in fields(Entry))
+_NOTE_FIELDS: Final = frozenset(field.name for field in fields(Note))
+_STATES: Final = frozenset(State)
+
+
+class UnknownStateError(Exception):
+    """An entry has a state of a newer postman's."""
+
+
+def load(text: bytes) -> tuple[Entry, Mapping[str, Any]]:
+    """Return the entry, and the fields that are not ours. Raises `UnknownStateError`."""
+    found: dict[str, Any] = orjson.loads(text)
+    if found["state"] not in _STATES:
+        raise UnknownStateError(str(found["state"]))
+    known = {name: value for name, value in found.items() if name in _FIELDS}
+    known["state"] = State(found["state"])
+    known["history"] = tuple(_note(note) for note in found["history"])
+    return Entry(**known), {name: value for name, value in found.items() if name not in _FIELDS}
+
+
+def dump(entry: Entry, foreign: Mapping[str, Any]) -> bytes:
+    """Return *entry* with the fields that are not ours."""
+    if not foreign:
+        return orjson.dumps(entry)
+    known = {name: getattr(entry, name) for name in _FIELDS}
+    return orjson.dumps({**foreign, **known})
+
+
+def _note(found: Mapping[str, Any]) -> Note:
+    return Note(**{name: value for name, value in found.items() if name in _NOTE_FIELDS})

@@ -1,0 +1,46 @@
+"""The command `postman`.
+
+Exit status: 0 done, 1 failed, 2 wrong use or settings; the reason stands on
+stderr.
+"""
+
+import sys
+from typing import Final
+
+import typer
+
+from postman.entrypoints.cli import dead, demo, init, providers, publish, sandbox, show, worker
+from postman.entrypoints.cli.output import complain
+from postman.errors import ConfigError, InvalidMailError, PostmanError
+
+__all__ = ["app", "main"]
+
+_WRONG_USE: Final = 2
+
+app = typer.Typer(
+    name="postman",
+    help="Sends e-mail through whichever provider works now.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("init")(init.init)
+app.command("publish")(publish.publish)
+app.command("worker")(worker.worker)
+app.command("show")(show.show)
+app.add_typer(dead.app, name="dead")
+app.add_typer(providers.app, name="providers")
+app.add_typer(sandbox.app, name="sandbox")
+app.command("demo")(demo.demo)
+
+
+def main() -> None:
+    """Run the command; never shows a traceback for what the user can mend."""
+    try:
+        app(prog_name="postman")
+    except (ConfigError, InvalidMailError) as error:
+        complain(str(error))
+        sys.exit(_WRONG_USE)
+    except PostmanError as error:
+        complain(str(error))
+        sys.exit(1)

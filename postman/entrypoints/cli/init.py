@@ -1,0 +1,32 @@
+"""`postman init`: makes what is missing."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from postman.config import Settings
+from postman.entrypoints.cli.output import OUT, print_json
+from postman.entrypoints.cli.setup import opened, settings
+
+__all__ = ["init"]
+
+
+def init(*, json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False) -> None:
+    """Make the topics, subscriptions, dead letters and tables that are missing. Run it as often as you like."""
+    chosen = settings()
+    made = asyncio.run(_ensure(chosen))
+    if json:
+        print_json({"made": list(made)})
+        return
+    for name in made:
+        OUT.print(f"made {name}")
+    OUT.print(f"ready: {chosen.shards} shards at {chosen.queue}, ledger at {chosen.ledger}")
+
+
+async def _ensure(chosen: Settings) -> Sequence[str]:
+    async with opened(chosen) as (shards, ledger):
+        made = await shards.ensure()
+        await ledger.ensure()
+        return made

@@ -1,0 +1,42 @@
+"""`postman worker`: delivers until it is told to stop."""
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Final
+
+from postman.config import Settings
+from postman.entrypoints.cli.setup import settings
+from postman.entrypoints.logs import set_up_logs
+from postman.wiring import open_worker
+
+__all__ = ["worker"]
+
+_BROKEN_OFF: Final = 1
+
+
+def worker() -> None:
+    """Deliver until SIGTERM or SIGINT, then drain and exit with 0. A second signal breaks off at once."""
+    chosen = settings()
+    set_up_logs(chosen.log_level)
+    sys.exit(asyncio.run(_work(chosen)))
+
+
+async def _work(chosen: Settings) -> int:
+    delivering, close = open_worker(chosen, os.environ)
+    signals = 0
+
+    def stop() -> None:
+        nonlocal signals
+        signals += 1
+        delivering.stop()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        await delivering.run()
+    finally:
+        await close()
+    return 0 if signals < 2 else _BROKEN_OFF

@@ -1,0 +1,141 @@
+"""The only module that knows both sides: it finds adapters by URL or kind and joins them to the runtime."""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from random import Random
+from typing import Any, Final, cast
+from uuid import uuid4
+
+from postman.adapters.clock import SystemClock
+from postman.breaker import CircuitBreaker
+from postman.config import ProviderEntry, Settings, read_providers
+from postman.errors import ConfigError
+from postman.ports.clock import Clock
+from postman.ports.ledger import Ledger
+from postman.ports.opening import Cluster, OpenLedger, OpenProvider, OpenShards
+from postman.ports.queue import ShardMap
+from postman.runtime.courier import Limits
+from postman.runtime.failover import Failover, Route
+from postman.runtime.producer import Producer
+from postman.runtime.worker import Worker, WorkerSettings
+
+__all__ = [
+    "cluster_of",
+    "open_failover",
+    "open_ledger",
+    "open_producer",
+    "open_shards",
+    "open_worker",
+    "provider_entries",
+    "shards_opener",
+    "system_clock",
+]
+
+_NEEDS: Final = {"pubsub": "gcp", "firestore": "gcp"}
+"""Which extra brings the libraries of an adapter of ours."""
+
+_MARGIN: Final = 5.0
+
+
+def open_shards(settings: Settings, *, clock: Clock | None = None) -> ShardMap:
+    """Return the queues that the settings name; no connection is made yet."""
+    scheme, _, rest = settings.queue.partition(":")
+    opening = cast("OpenShards", _load("postman.queues", scheme, "POSTMAN_QUEUE"))
+    return opening(rest, cluster_of(settings, clock))
+
+
+def open_ledger(settings: Settings, *, clock: Clock | None = None) -> Ledger:
+    """Return the ledger that the settings name; no connection is made yet."""
+    scheme, _, rest = settings.ledger.partition(":")
+    opening = cast("OpenLedger", _load("postman.ledgers", scheme, "POSTMAN_LEDGER"))
+    return opening(rest, cluster_of(settings, clock))
+
+
+def shards_opener(settings: Settings) -> Callable[[], ShardMap]:
+    """Return what opens the queues later, in another thread; a wrong setting shows now."""
+    _load("postman.queues", settings.queue.partition(":")[0], "POSTMAN_QUEUE")
+    return lambda: open_shards(settings)
+
+
+def open_producer(settings: Settings) -> Producer:
+    """Return a producer for these settings."""
+    return Producer(shards_opener(settings), clock=SystemClock())
+
+
+def system_clock() -> Clock:
+    """Return the clock of the machine."""
+    return SystemClock()
+
+
+def open_failover(entries: Sequence[ProviderEntry], *, clock: Clock, random: Random | None = None) -> Failover:
+    """Return the enabled providers, each behind a breaker of its own."""
+    return Failover([_route(entry, clock) for entry in entries if entry.enabled], clock=clock, random=random)
+
+
+def open_worker(settings: Settings, environ: Mapping[str, str]) -> tuple[Worker, Callable[[], Any]]:
+    """Return a worker and what closes all that it uses."""
+    clock = SystemClock()
+    failover = open_failover(provider_entries(settings, environ), clock=clock)
+    budget = 2 * failover.longest_timeout
+    limits = Limits(lease=budget + _MARGIN, budget=budget)
+    shards, ledger = open_shards(settings, clock=clock), open_ledger(settings, clock=clock)
+    worker = Worker(
+        shards=shards,
+        ledger=ledger,
+        failover=failover,
+        clock=clock,
+        settings=WorkerSettings(
+            limits=limits,
+            concurrency=settings.concurrency,
+            ack_deadline=settings.ack_deadline,
+            grace=settings.grace,
+            doubt_window=settings.doubt_window,
+        ),
+        new_claim_id=lambda: uuid4().hex,
+    )
+
+    async def close() -> None:
+        await failover.aclose()
+        await shards.aclose()
+        await ledger.aclose()
+
+    return worker, close
+
+
+def provider_entries(settings: Settings, environ: Mapping[str, str]) -> Sequence[ProviderEntry]:
+    """Return the providers of the document that the settings name, enabled or not."""
+    if not settings.providers:
+        raise ConfigError("POSTMAN_PROVIDERS: is not set; it names the TOML file of the providers")
+    if settings.providers.startswith("firestore:"):
+        raise ConfigError("POSTMAN_PROVIDERS: only the path of a TOML file is supported")
+    return read_providers(Path(settings.providers).expanduser(), environ)
+
+
+def cluster_of(settings: Settings, clock: Clock | None = None) -> Cluster:
+    """Return what queues and ledgers are told when they are opened."""
+    return Cluster(
+        clock=clock or SystemClock(),
+        project=settings.project,
+        prefix=settings.prefix,
+        shards=settings.shards,
+        ack_deadline=settings.ack_deadline,
+    )
+
+
+def _route(entry: ProviderEntry, clock: Clock) -> Route:
+    opening = cast("OpenProvider", _load("postman.providers", entry.spec.kind, f"provider {entry.spec.name}: kind"))
+    provider = opening(entry.spec)
+    breaker = CircuitBreaker(entry.spec.name, clock=clock.now, probe_lease=provider.timeout + 1.0)
+    return Route(provider, breaker, weight=entry.weight, rate=entry.rate, concurrency=entry.concurrency)
+
+
+def _load(group: str, name: str, setting: str) -> object:
+    known = entry_points(group=group)
+    if name not in known.names:
+        raise ConfigError(f"{setting}: {name!r} is not known; installed are {', '.join(sorted(known.names))}")
+    try:
+        return known[name].load()
+    except ImportError as error:
+        extra = f"; install postman[{_NEEDS[name]}]" if name in _NEEDS else ""
+        raise ConfigError(f"{setting}: {name!r} lacks a library: {error.name}{extra}") from error
