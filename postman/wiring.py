@@ -35,7 +35,8 @@ __all__ = [
 _NEEDS: Final = {"pubsub": "gcp", "firestore": "gcp"}
 """Which extra brings the libraries of an adapter of ours."""
 
-_MARGIN: Final = 5.0
+_MARGIN: Final = 3.0
+"""Seconds that the calls to the ledger around an attempt may take."""
 
 
 def open_shards(settings: Settings, *, clock: Clock | None = None) -> ShardMap:
@@ -77,7 +78,7 @@ def open_worker(settings: Settings, environ: Mapping[str, str]) -> tuple[Worker,
     """Return a worker and what closes all that it uses."""
     clock = SystemClock()
     failover = open_failover(provider_entries(settings, environ), clock=clock)
-    budget = 2 * failover.longest_timeout
+    budget = 2 * failover.longest_timeout + _MARGIN
     limits = Limits(lease=budget + _MARGIN, budget=budget)
     shards, ledger = open_shards(settings, clock=clock), open_ledger(settings, clock=clock)
     worker = Worker(

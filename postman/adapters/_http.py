@@ -29,13 +29,16 @@ from httpx_aiohttp import AiohttpTransport
 
 from postman.errors import OutcomeUnknownError, ProviderDownError, ProviderError
 
-__all__ = ["MAX_REPLY_BYTES", "Form", "HttpClient", "Reply", "shorter"]
+__all__ = ["MAX_MESSAGE_ID", "MAX_REPLY_BYTES", "Form", "HttpClient", "Reply", "shorter"]
 
 Form = Sequence[tuple[str, tuple[str | None, bytes, str | None]]]
 """Fields of a multipart form, in order: the name, then filename (None where it is no file), content and its type."""
 
 MAX_REPLY_BYTES = 1 << 20
 """Of a reply's body, inflated. Providers answer with some hundred bytes."""
+
+MAX_MESSAGE_ID = 998
+"""Characters of a provider's id that are kept; it goes into ledgers and logs."""
 
 _CONNECT_TIMEOUT = 5.0
 _KEEPALIVE = 4.0

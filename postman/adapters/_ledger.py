@@ -66,9 +66,7 @@ class TransitionLedger(ABC):
         )
 
     async def clear_doubt(self, mail_id: MailId, *, token: int, reason: str) -> None:
-        await self._apply(
-            mail_id, lambda entry, now: protocol.clear_doubt(entry, now, token=token, reason=reason)
-        )
+        await self._apply(mail_id, lambda entry, now: protocol.clear_doubt(entry, now, token=token, reason=reason))
 
     async def refuse(self, mail_id: MailId, *, digest: str, reason: str) -> Entry:
         return await self._apply(

@@ -60,9 +60,10 @@ def _fields(mail: Mail) -> Iterator[_Field]:
 
 
 def _options(mail: Mail) -> Iterator[_Field]:
-    """The id comes first: of long variables Mailgun cuts the end in its events."""
+    """The id comes first: of long variables Mailgun cuts the end in its events. Recipients are not shown them."""
     yield "v:mail_id", mail.id
     yield from ((f"v:{name}", value) for name, value in mail.metadata.items())
+    yield "o:suppress-headers", "X-Mailgun-Variables"
     yield "h:Message-Id", mail.message_id
     if mail.reply_to:
         yield "h:Reply-To", ", ".join(map(mailbox, mail.reply_to))

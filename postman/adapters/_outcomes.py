@@ -12,12 +12,13 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 from postman.adapters._http import Reply
-from postman.errors import OutcomeUnknownError, ProviderError, ThrottledError
+from postman.errors import OutcomeUnknownError, ProviderError, QuotaExceededError
 
 __all__ = ["Rule", "Shape", "Wait", "judge", "presentable", "rate_limit_reset", "retry_after_header", "try_again_after"]
 
 _SHORTEST_PAUSE = 1.0
 _LONGEST_PAUSE = 3_600.0
+_LONGEST_QUOTA_PAUSE = 86_400.0
 _LONGEST_MESSAGE = 200
 
 _ADDRESS = re.compile(r'"[^"]*"@\S+|\S*(?:@|%40)\S*')
@@ -114,9 +115,8 @@ def _pause(error: type[ProviderError], reply: Reply, message: str, waits: Sequen
     named = next((seconds for wait in waits if (seconds := wait(reply, message, now)) is not None), None)
     if named is None or issubclass(error, OutcomeUnknownError):
         return None
-    if issubclass(error, ThrottledError):
-        return min(max(named, _SHORTEST_PAUSE), _LONGEST_PAUSE)
-    return max(named, _SHORTEST_PAUSE)
+    longest = _LONGEST_QUOTA_PAUSE if issubclass(error, QuotaExceededError) else _LONGEST_PAUSE
+    return min(max(named, _SHORTEST_PAUSE), longest)
 
 
 def _is_number(text: str) -> bool:

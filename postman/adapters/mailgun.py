@@ -21,7 +21,7 @@ from typing import Final
 import httpx
 
 from postman.adapters._account import check_account
-from postman.adapters._http import HttpClient, Reply, shorter
+from postman.adapters._http import MAX_MESSAGE_ID, HttpClient, Reply, shorter
 from postman.adapters._mailgun_payload import mailgun_form
 from postman.adapters._outcomes import Rule, Shape, Wait, judge, retry_after_header, try_again_after
 from postman.adapters._questions import ask
@@ -127,7 +127,7 @@ class Mailgun:
         reply = await self._http.exchange(request, timeout=shorter(self.timeout, timeout))
         match reply.document():
             case {"id": str(message_id), "message": str(message)} if _is_accepted(reply, message):
-                return Receipt(self.name, message_id)
+                return Receipt(self.name, message_id[:MAX_MESSAGE_ID])
         raise judge(_RULES, reply, _message(reply), provider=self.name, waits=_WAITS, now=self._wall_clock())
 
     async def look_up(self, mail: Mail) -> Receipt | None:

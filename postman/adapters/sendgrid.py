@@ -20,7 +20,7 @@ from typing import Final
 import httpx
 
 from postman.adapters._account import check_account
-from postman.adapters._http import HttpClient, Reply, shorter
+from postman.adapters._http import MAX_MESSAGE_ID, HttpClient, Reply, shorter
 from postman.adapters._outcomes import Rule, Shape, Wait, judge, rate_limit_reset, retry_after_header
 from postman.adapters._questions import ask
 from postman.adapters._sendgrid_payload import sendgrid_payload
@@ -110,7 +110,7 @@ class SendGrid:
         reply = await self._http.exchange(request, timeout=shorter(self.timeout, timeout))
         if not _is_accepted(reply):
             raise judge(_RULES, reply, _message(reply), provider=self.name, waits=_WAITS, now=self._wall_clock())
-        return Receipt(self.name, reply.headers.get("x-message-id", ""))
+        return Receipt(self.name, reply.headers.get("x-message-id", "")[:MAX_MESSAGE_ID])
 
     async def look_up(self, mail: Mail) -> Receipt | None:
         if not self.look_up_after or not _can_be_quoted(mail.id):
@@ -132,7 +132,7 @@ class SendGrid:
     def _found(self, mail: Mail, message_id: str, sender: str) -> Receipt:
         if sender.lower() != mail.from_.email.lower():
             raise ProviderError("found a mail of another sender under this id", provider=self.name)
-        return Receipt(self.name, message_id.partition(".")[0])
+        return Receipt(self.name, message_id.partition(".")[0][:MAX_MESSAGE_ID])
 
 
 def open_provider(spec: ProviderSpec) -> Provider:

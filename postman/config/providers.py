@@ -6,6 +6,7 @@ refuses it, naming the provider and the field.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ class _Table(BaseModel):
     look_up_after: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
 
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFERENCE: Final = "must be a reference, env:NAME or file:PATH, never the key itself"
 
 
@@ -109,6 +111,8 @@ def _secret(reference: str, where: str, path: Path, environ: Mapping[str, str], 
     kind, colon, rest = reference.partition(":")
     if not colon or not rest or kind not in ("env", "file", "secret"):
         raise ConfigError(f"{where}: {_REFERENCE}")
+    if kind == "env" and not _VARIABLE.fullmatch(rest):
+        raise ConfigError(f"{where}: what follows env: is no name of a variable; {_REFERENCE}")
     if not is_needed:
         return SecretStr("")
     if kind == "secret":

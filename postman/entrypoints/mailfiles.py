@@ -5,6 +5,8 @@ the last file keeps the first from being published, and a file of any length
 needs no more memory than its longest mail.
 """
 
+import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +28,8 @@ _LINE: Final = 2 * MAX_ENCODED_BYTES
 _WHOLE: Final = 256 * 1024 * 1024
 _KINDS: Final = (".jsonl", ".json", ".eml")
 _IN_MEMORY: Final = 16 * 1024 * 1024
+_BETWEEN: Final = re.compile(r"[ \t\r\n,]*")
+_SCANNER: Final = json.JSONDecoder(parse_int=str, parse_float=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +87,22 @@ class MailFile(AbstractContextManager["MailFile"]):
         data = self._stream.read(_WHOLE + 1)
         if len(data) > _WHOLE:
             yield self.name, InvalidMailError("", f"the file is larger than {_WHOLE} bytes; use .jsonl")
-            return
-        if data.lstrip()[:1] != b"[":
-            yield self.name, _tried(lambda: parse(data.strip()))
-            return
+        elif data.lstrip()[:1] != b"[":
+            yield self.name, _tried(lambda: parse(data))
+        else:
+            yield from self._list(data)
+
+    def _list(self, data: bytes) -> Iterator[tuple[str, Mail | InvalidMailError]]:
         try:
-            mails = orjson.loads(data)
+            orjson.loads(data)
         except orjson.JSONDecodeError as error:
+            # Not chained: the error holds the whole text.
             problem = f"is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
             yield self.name, InvalidMailError("", problem)
             return
-        for number, mail in enumerate(mails, 1):
-            yield f"{self.name}: mail {number}", _tried(lambda mail=mail: parse(orjson.dumps(mail)))  # type: ignore[misc]
+        for number, mail in enumerate(_pieces(data.decode()), 1):
+            where = f"{self.name}: mail {number}"
+            yield where, mail if isinstance(mail, InvalidMailError) else _tried(lambda mail=mail: parse(mail))  # type: ignore[misc]
 
 
 def open_files(names: Sequence[str], stdin: IO[bytes]) -> tuple[list[MailFile], list[Problem]]:
@@ -107,8 +115,7 @@ def open_files(names: Sequence[str], stdin: IO[bytes]) -> tuple[list[MailFile], 
             problems.append(Problem(name, f"must end in {', '.join(_KINDS)}, or be - for JSON lines"))
             continue
         try:
-            stream = _spooled(stdin) if name == "-" else Path(name).open("rb")  # noqa: SIM115 — closed by MailFile
-            files.append(MailFile(name, kind, stream))
+            files.append(MailFile(name, kind, _spooled(stdin) if name == "-" else _opened(name)))
         except OSError as error:
             problems.append(Problem(name, error.strerror or "cannot be read"))
     return files, problems
@@ -132,6 +139,19 @@ def check(files: Sequence[MailFile], *, now: float, most: int = 20, seen: Callab
     return Checked(mails, problems)
 
 
+def _pieces(text: str) -> Iterator[bytes | InvalidMailError]:
+    """Yield the text of each item of the list that *text*, valid JSON, is: as it stands, repeated keys and all."""
+    place = _BETWEEN.match(text, text.index("[") + 1).end()  # type: ignore[union-attr]  # matches nothing too
+    while text[place] != "]":
+        try:
+            _, end = _SCANNER.raw_decode(text, place)
+        except RecursionError:
+            yield InvalidMailError("", "has too many levels of lists and objects, as may the mails after it")
+            return
+        yield text[place:end].encode()
+        place = _BETWEEN.match(text, end).end()  # type: ignore[union-attr]
+
+
 def _problem(mail: Mail, where: str, places: dict[str, tuple[str, str]], now: float) -> InvalidMailError | None:
     try:
         mail.check_times(now)
@@ -150,6 +170,14 @@ def _tried(make: Callable[[], Mail]) -> Mail | InvalidMailError:
         return make()
     except InvalidMailError as error:
         return error
+
+
+def _opened(name: str) -> IO[bytes]:
+    stream = Path(name).open("rb")  # noqa: SIM115 — closed by MailFile
+    if stream.seekable():
+        return stream
+    with stream:
+        return _spooled(stream)
 
 
 def _spooled(stream: IO[bytes]) -> IO[bytes]:

@@ -152,6 +152,7 @@ class Courier:
             await self._try_once(self._ledger.record_doubt(current, reason="its worker was stopped"))
             raise
         await self._record_sent(current, receipt)
+        _LOG.info("sent", mail_id=mail.id, provider=receipt.provider, message_id=receipt.message_id)
         return Ack()
 
     async def _record_sent(self, claim: Claim, receipt: Receipt) -> None:

@@ -141,14 +141,16 @@ class Failover:
         `NoProviderError` when it was certainly not sent; and whatever *on_move* raises.
         """
         tried: dict[str, ProviderError] = {}
+        self._check_time(leave, deadline, mail)
         while True:
             try:
-                return await self._attempt(mail, leave, deadline)
+                return await self._attempt(mail, leave)
             except (MailRejectedError, OutcomeUnknownError):
                 raise
             except ProviderError as error:
                 tried[leave.provider] = error
-            leave = self._next(mail, tried, deadline)
+            leave = self._next(tried)
+            self._check_time(leave, deadline, mail)
             try:
                 await on_move(leave.provider)
             except BaseException:
@@ -161,26 +163,27 @@ class Failover:
         for route in self._routes:
             await route.provider.aclose()
 
-    def _next(self, mail: Mail, tried: dict[str, ProviderError], deadline: float) -> Leave:
+    def _next(self, tried: dict[str, ProviderError]) -> Leave:
         last = list(tried.values())[-1]
         if len(tried) == len(self._routes) and all(isinstance(e, RouteRefusedError) for e in tried.values()):
-            raise MailRejectedError("every provider refuses its sender", provider=last.provider) from last
+            raise MailRejectedError(f"{last.problem} (every provider refuses it)", provider=last.provider) from last
         try:
-            leave = self.choose(without=frozenset(tried))
+            return self.choose(without=frozenset(tried))
         except NoProviderError as none:
-            wait = max(min((r.wait(self._clock.now()) for r in self._routes), default=_PAUSE), 1.0)
-            raise NoProviderError(last.problem, retry_after=wait) from none
-        if self._clock.now() + leave.route.provider.timeout > deadline:
-            self.give_back(leave)
-            _LOG.info("out_of_time", mail_id=mail.id, tried=list(tried))
-            raise NoProviderError(last.problem, retry_after=1.0) from last
-        return leave
+            raise NoProviderError(last.problem, retry_after=max(self.wait(), 1.0)) from none
 
-    async def _attempt(self, mail: Mail, leave: Leave, deadline: float) -> Receipt:
+    def _check_time(self, leave: Leave, deadline: float, mail: Mail) -> None:
+        """Start nothing that may still be under way when the claim's lease ends: another worker would ask about it."""
+        if self._clock.now() + leave.route.provider.timeout <= deadline:
+            return
+        self.give_back(leave)
+        _LOG.warning("out_of_time", mail_id=mail.id, provider=leave.provider)
+        raise NoProviderError("no time is left for another attempt", retry_after=1.0)
+
+    async def _attempt(self, mail: Mail, leave: Leave) -> Receipt:
         route, breaker, permit = leave.route, leave.route.breaker, leave.permit
         try:
-            timeout = min(route.provider.timeout, deadline - self._clock.now())
-            receipt = await route.provider.send(mail, timeout=timeout)
+            receipt = await route.provider.send(mail)
         except ProviderError as error:
             self._learn(leave, error)
             raise
@@ -216,7 +219,7 @@ class Failover:
                     _LOG.warning("provider_down", provider=error.provider, status=error.status, problem=error.problem)
 
     def _in_order(self, free: list[Route]) -> list[Route]:
-        """Order the admissible: one that is due for a probe, home, the last that worked, the rest by weighted chance."""
+        """Order the admissible: one due for a probe, home, the last that worked, the rest by weighted chance."""
         rest = list(free)
         ordered = [route for route in rest if route.breaker.state != "closed"][:1]
         for route in (self._home, self._current):

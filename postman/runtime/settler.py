@@ -45,7 +45,7 @@ class Settler:
                 case never:
                     assert_never(never)
         except (QueueError, LedgerError) as error:
-            _LOG.warning("not_settled", shard=shard, attempt=delivery.attempt, reason=str(error))
+            _LOG.warning("not_settled", reason=str(error))
             return False
         return True
 
@@ -59,8 +59,6 @@ class Settler:
         _LOG.warning(
             "dead_lettered",
             mail_id=mail_id,
-            shard=shard,
-            attempt=delivery.attempt,
             reason=str(verdict.reason),
             detail=verdict.detail,
         )

@@ -213,22 +213,16 @@ class Worker:
 
     async def _verdict_on(self, held: _Held) -> Verdict:
         delivery = held.delivery
+        structlog.contextvars.bind_contextvars(shard=held.shard, attempt=delivery.attempt)
         try:
             verdict = await self._courier.deal_with(delivery)
         except LedgerUnavailableError as error:
             return GiveBack(self._ledger_failed(error))
         except Exception:  # noqa: BLE001 — the outermost loop: one mail's surprise must not stop the others
-            _LOG.exception("unexpected", mail_id=delivery.message.attributes.get("mail_id"), shard=held.shard)
+            _LOG.exception("unexpected", mail_id=delivery.message.attributes.get("mail_id"))
             return GiveBack(min(60.0, 2.0**delivery.attempt))
         self._ledger_waits.reset()
         self.tally.count(verdict)
-        _LOG.debug(
-            "dealt_with",
-            mail_id=delivery.message.attributes.get("mail_id"),
-            shard=held.shard,
-            attempt=delivery.attempt,
-            verdict=type(verdict).__name__,
-        )
         return verdict
 
     async def _settle(self, held: _Held, verdict: Verdict) -> None:

@@ -23,7 +23,7 @@ from postman.sandbox.store import MailStore
 __all__ = ["Listener", "bind", "url_of"]
 
 _BACKLOG = 1024
-_CLOSING_SECONDS = 1.0
+_CLOSING_SECONDS = 0.25
 _FOREVER = 86_400.0
 _NO_LINGER = struct.pack("ii", 1, 0)
 

@@ -11,8 +11,8 @@ __all__ = ["Attachment", "Body", "Draft", "Mailbox", "SentMail"]
 class Mailbox:
     """An address with the name shown beside it."""
 
-    email: str
-    name: str = ""
+    email: str = field(repr=False)
+    name: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         return f"{self.name} <{self.email}>" if self.name else self.email
@@ -48,14 +48,14 @@ class Draft:
     message_id: str
     """The provider's id, as its answer shows it."""
     message_id_header: str
-    from_: Mailbox
-    to: tuple[Mailbox, ...]
-    cc: tuple[Mailbox, ...]
-    bcc: tuple[Mailbox, ...]
-    reply_to: tuple[Mailbox, ...]
-    subject: str
+    from_: Mailbox = field(repr=False)
+    to: tuple[Mailbox, ...] = field(repr=False)
+    cc: tuple[Mailbox, ...] = field(repr=False)
+    bcc: tuple[Mailbox, ...] = field(repr=False)
+    reply_to: tuple[Mailbox, ...] = field(repr=False)
+    subject: str = field(repr=False)
     tags: tuple[str, ...]
-    metadata: dict[str, str]
+    metadata: dict[str, str] = field(repr=False)
     size: int
     """Bytes of the request that brought it."""
     body: Body = field(repr=False)

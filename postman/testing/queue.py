@@ -357,7 +357,7 @@ class QueueSuite:
 
 def _foreign(delivery: Delivery) -> Delivery:
     """A delivery that this queue never made."""
-    return Delivery(delivery.message, f"foreign {delivery.receipt}", 1, delivery.lease_ends, delivery.published_at)
+    return Delivery(delivery.message, f"{delivery.receipt}9999", 1, delivery.lease_ends, delivery.published_at)
 
 
 async def _some(queue: Queue) -> Sequence[Delivery]:

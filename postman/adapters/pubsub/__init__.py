@@ -17,7 +17,8 @@ about a second while there is nothing. Closing waits for the pulls under way.
 *Settings.* The project (`POSTMAN_PROJECT`, else `GOOGLE_CLOUD_PROJECT`); the emulator by
 `PUBSUB_EMULATOR_HOST`, else Google's default credentials. The ack deadline is held
 within Pub/Sub's 10 to 600 seconds. Roles: `roles/pubsub.publisher` on the topics,
-`roles/pubsub.subscriber` on the subscriptions, `roles/pubsub.editor` to make them.
+`roles/pubsub.subscriber` and, for `check`, `roles/pubsub.viewer` on the subscriptions, `roles/pubsub.editor` to make
+both.
 """
 
 from postman.adapters.pubsub._queue import PubsubQueue

@@ -7,6 +7,7 @@ each has a savepoint of its own, so that one that fails does not spoil the rest.
 import asyncio
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Final, TypeVar, cast
 
 from postman.adapters._grouping import Grouper
-from postman.adapters.sqlite._errors import Unavailable, translate
+from postman.adapters.sqlite._errors import Unavailable, is_busy, translate
 from postman.adapters.sqlite._file import is_same_file, open_file
 
 __all__ = ["Database", "Work"]
@@ -28,6 +29,7 @@ _Item = tuple[Work[object], int]
 
 _MAX_GROUP: Final = 250
 _MAX_BYTES: Final = 16_000_000
+_PAUSE: Final = 0.001
 
 
 class Database:
@@ -64,6 +66,7 @@ class Database:
 
     async def ensure(self) -> bool:
         """Make the file and its tables where they are missing; return whether they were."""
+        self._refuse_if_closed()
         return await self._call(self._ensure)
 
     async def check(self) -> None:
@@ -101,9 +104,9 @@ class Database:
         return translated
 
     def _guarded(self, work: Work[_R], *, make: bool = True) -> _R:
-        """Run *work* on the thread; after an error the next call connects anew."""
+        """Run *work* on the thread, again while another process is in its way; after an error the next reconnects."""
         try:
-            return work(self._connected(make=make))
+            return _patiently(lambda: work(self._connected(make=make)), self._patience)
         except (sqlite3.Error, OSError) as error:
             self._disconnect()
             raise self._translated(error) from error
@@ -117,7 +120,7 @@ class Database:
         if self._connection and self._identity and is_same_file(self.path, self._identity):
             return self._connection
         self._disconnect()
-        self._connection, self._made = open_file(self.path, make=make, patience=self._patience)
+        self._connection, self._made = open_file(self.path, make=make)
         self._identity = self.path.stat()
         return self._connection
 
@@ -126,6 +129,21 @@ class Database:
             with suppress(sqlite3.Error):
                 self._connection.close()
         self._connection = None
+
+
+def _patiently(attempt: Callable[[], _R], patience: float) -> _R:
+    """Return what *attempt* returns, once no other process holds the lock that it needs.
+
+    Short and even pauses share the file among processes better than SQLite's own, which grow to a tenth of a second.
+    """
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return attempt()
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() >= until:
+                raise
+        time.sleep(_PAUSE)
 
 
 def _transact(connection: sqlite3.Connection, works: Sequence[Work[object]]) -> list[object]:

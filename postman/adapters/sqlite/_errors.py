@@ -5,6 +5,7 @@ An error that another try may cure (a lock, a full disk) is the port's own
 `ConfigError`. Messages name the file and never what was to be written.
 """
 
+import errno
 import sqlite3
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,9 @@ _TEMPORARY: Final = {
     sqlite3.SQLITE_NOMEM: "needs more memory than there is",
 }
 
+_TEMPORARY_OF_SYSTEM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM}
+"""Of the errors of the system's own calls, which make the file and its folder."""
+
 _LASTING: Final = {
     sqlite3.SQLITE_READONLY: "is read-only",
     sqlite3.SQLITE_PERM: "may not be used by this user",
@@ -49,7 +53,8 @@ def translate(
 ) -> QueueUnavailableError | LedgerUnavailableError | ConfigError:
     """Return the error to raise in place of *error*, from the making or the use of *path*."""
     if isinstance(error, OSError):
-        return ConfigError(f"{path} cannot be made: {error.strerror or type(error).__name__}")
+        kind = unavailable if error.errno in _TEMPORARY_OF_SYSTEM else ConfigError
+        return kind(f"{path} cannot be made: {error.strerror or type(error).__name__}")
     code = _code(error)
     if code in _LASTING:
         return ConfigError(f"{path} {_LASTING[code]}")

@@ -7,12 +7,11 @@ before anything is written to it.
 
 import os
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from postman.adapters.sqlite._errors import NOT_MADE, is_busy
+from postman.adapters.sqlite._errors import NOT_MADE
 from postman.errors import ConfigError
 
 __all__ = ["DEFAULT_PATH", "is_same_file", "open_file", "path_of"]
@@ -29,6 +28,7 @@ _SETTINGS: Final = (
     "PRAGMA fullfsync = ON",  # macOS says "written" of what its disk has only cached; no effect elsewhere
     "PRAGMA journal_size_limit = 67108864",  # a burst of large mails does not leave its log behind for ever
     "PRAGMA temp_store = MEMORY",
+    "PRAGMA journal_mode = WAL",  # readers and one writer at a time; what is committed is appended, not copied twice
 )
 
 _TABLES: Final = (
@@ -69,19 +69,20 @@ def path_of(text: str) -> Path:
     return path
 
 
-def open_file(path: Path, *, make: bool, patience: float) -> tuple[sqlite3.Connection, bool]:
-    """Return a connection that waits *patience* seconds for other writers, and whether its tables were made just now.
+def open_file(path: Path, *, make: bool) -> tuple[sqlite3.Connection, bool]:
+    """Return a connection, and whether its tables were made just now.
 
-    Raises `ConfigError` for what is not ours and, unless *make*, for what is not there; `sqlite3.Error`; `OSError`.
+    Raises `ConfigError` for what is not ours and, unless *make*, for what is not there; `OSError`; `sqlite3.Error`. The
+    connection waits for no lock: whoever uses it tries again.
     """
     if make:
         _make_file(path)
     elif not path.exists():
         raise ConfigError(f"{path} {NOT_MADE}")
-    connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
+    connection = sqlite3.connect(path, timeout=0.0, isolation_level=None)
     try:
         _inspect(connection, path, make=make)
-        _prepare(connection, patience)
+        _prepare(connection)
         return connection, _make_tables(connection, path)
     except BaseException:
         connection.close()
@@ -138,20 +139,7 @@ def _number(connection: sqlite3.Connection, pragma: str) -> int:
     return number
 
 
-def _prepare(connection: sqlite3.Connection, patience: float) -> None:
-    """Set what belongs to a connection, and the write-ahead log, which belongs to the file.
-
-    Changing to the log needs the file for itself and does not wait for it as other locks do, so several processes that
-    start together try by turns.
-    """
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Set what belongs to a connection, and the write-ahead log, which belongs to the file."""
     for setting in _SETTINGS:
         connection.execute(setting).close()
-    until = time.monotonic() + patience
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL").close()
-            return
-        except sqlite3.OperationalError as error:
-            if not is_busy(error) or time.monotonic() > until:
-                raise
-            time.sleep(0.01)

@@ -21,6 +21,7 @@ A process that waits looks 7 to 50 times a second, once for all its queues.
 """
 
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ __all__ = ["SqliteQueue", "SqliteShards", "open_shards"]
 
 _MAX_PULL_BYTES: Final = 32_000_000
 """No more are handed out by one pull once their data reach this."""
+
+_RECEIPT: Final = re.compile(r"(\d{1,18}):(\d{1,18})", re.ASCII)
 
 _ADD: Final = "INSERT INTO messages (queue, due, attempt, held, published_at) VALUES (?, 0, 0, 0, ?)"
 _ADD_CONTENT: Final = "INSERT INTO contents (id, attributes, data) VALUES (?, ?, ?)"
@@ -191,6 +194,6 @@ def _find_free(connection: sqlite3.Connection, queue: str, count: int) -> list[_
 
 
 def _read(receipt: str) -> tuple[int, int]:
-    """Return the message's number, and the attempt for which this receipt stands."""
-    number, _, attempt = receipt.partition(":")
-    return int(number), int(attempt)
+    """Return which message and which of its attempts *receipt* stands for: none, where it is not one of ours."""
+    match = _RECEIPT.fullmatch(receipt)
+    return (int(match[1]), int(match[2])) if match else (0, 0)

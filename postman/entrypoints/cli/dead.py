@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from postman.config import Settings
-from postman.entrypoints.cli.output import ERR, OUT, complain, moment, plain, print_json
+from postman.entrypoints.cli.output import ERR, OUT, complain, moment, plain, print_json, print_table
 from postman.entrypoints.cli.setup import opened, settings
 from postman.errors import ConfigError
 from postman.runtime.deadletters import Choice, DeadLetter, DeadLetters
@@ -46,7 +46,7 @@ def list_letters(*, reason: _Reason = "", shard: _Shard = None, json: _Json = Fa
             str(letter.size),
             plain(letter.detail),
         )
-    OUT.print(table)
+    print_table(table)
     OUT.print(f"{len(letters)} dead letters")
 
 
@@ -70,7 +70,7 @@ def show_letter(
         for name, value in _document(letter).items():
             OUT.print(f"{name:10}{plain(str(value))}")
         if content:
-            OUT.print(plain(body))
+            OUT.print(plain(body, lines=True))
 
 
 @app.command()
@@ -100,6 +100,7 @@ def replay(
         print_json({"published": replayed.published, "already_sent": replayed.already_sent})
     else:
         OUT.print(f"{replayed.published} sent back to their shards, {replayed.already_sent} had been sent already")
+    _end(ids, replayed.published + replayed.already_sent)
 
 
 @app.command()
@@ -120,6 +121,7 @@ def drop(
         print_json({"dropped": count})
     else:
         OUT.print(f"{count} removed")
+    _end(ids, count)
 
 
 def _choice(ids: list[str] | None, reason: str, shard: int | None, *, all_: bool) -> Choice:
@@ -129,7 +131,22 @@ def _choice(ids: list[str] | None, reason: str, shard: int | None, *, all_: bool
 
 
 def _confirm(question: str, *, yes: bool) -> None:
-    if not yes and not typer.confirm(question, err=True):
+    if yes:
+        return
+    try:
+        agreed = typer.confirm(question, err=True)
+    except typer.Abort:
+        complain("nobody answered; --yes goes on without asking")
+        raise typer.Exit(1) from None
+    if not agreed:
+        raise typer.Exit(1)
+
+
+def _end(ids: list[str] | None, found: int) -> None:
+    """Fail where not all that were named were there."""
+    missing = len(set(ids or ())) - found
+    if missing > 0:
+        complain(f"{missing} of these ids have no dead letter" if found else "no dead letter has any of these ids")
         raise typer.Exit(1)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from postman.config import Settings
-from postman.entrypoints.cli.output import OUT, print_json
+from postman.entrypoints.cli.output import OUT, plain, print_json, without_password
 from postman.entrypoints.cli.setup import opened, settings
 
 __all__ = ["init"]
@@ -21,8 +21,9 @@ def init(*, json: Annotated[bool, typer.Option("--json", help="Print one JSON li
         print_json({"made": list(made)})
         return
     for name in made:
-        OUT.print(f"made {name}")
-    OUT.print(f"ready: {chosen.shards} shards at {chosen.queue}, ledger at {chosen.ledger}")
+        OUT.print(f"made {plain(name)}")
+    queue, ledger = (plain(without_password(url)) for url in (chosen.queue, chosen.ledger))
+    OUT.print(f"ready: {chosen.shards} shards at {queue}, ledger at {ledger}")
 
 
 async def _ensure(chosen: Settings) -> Sequence[str]:

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from postman.adapters.clock import SystemClock
 from postman.config import ProviderEntry
-from postman.entrypoints.cli.output import OUT, plain, print_json
+from postman.entrypoints.cli.output import plain, print_json, print_table, without_password
 from postman.entrypoints.cli.setup import settings
 from postman.wiring import open_failover, provider_entries
 
@@ -45,7 +45,7 @@ def list_providers(
             str(entry.concurrency or "-"),
             plain(entry.key_reference),
         )
-    OUT.print(table)
+    print_table(table)
 
 
 def _document(entry: ProviderEntry) -> dict[str, object]:
@@ -58,6 +58,6 @@ def _document(entry: ProviderEntry) -> dict[str, object]:
         "rate": entry.rate,
         "concurrency": entry.concurrency,
         "look_up_after": entry.spec.look_up_after,
-        "base_url": entry.spec.base_url,
+        "base_url": without_password(entry.spec.base_url),
         "api_key": entry.key_reference,
     }

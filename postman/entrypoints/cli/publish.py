@@ -3,8 +3,8 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from typing import Annotated, Final
 
@@ -18,14 +18,17 @@ from postman.entrypoints.cli.output import ERR, complain, print_json
 from postman.entrypoints.cli.setup import settings
 from postman.entrypoints.logs import set_up_logs
 from postman.entrypoints.mailfiles import Checked, MailFile, check, open_files
-from postman.errors import InvalidMailError, PostmanError
+from postman.errors import ConfigError, InvalidMailError, QueueError
 from postman.runtime.producer import Producer
-from postman.wiring import open_producer
+from postman.wiring import shards_opener, system_clock
 
 __all__ = ["publish"]
 
 _UNDER_WAY: Final = 2_000
 _WRONG_USE: Final = 2
+_PATIENCE: Final = 15.0
+"""Seconds for one mail: somebody sits there and waits. A service's producer is more patient."""
+_MOST_COMPLAINTS: Final = 20
 
 
 def publish(
@@ -46,7 +49,7 @@ def publish(
         if check_only:
             ERR.print(f"{checked.mails} mails are fine; nothing was published")
             return
-        with open_producer(chosen) as producer:
+        with Producer(shards_opener(chosen), clock=system_clock(), patience=_PATIENCE) as producer:
             failed = _publish(producer, opened, checked.mails, chosen.shards, is_quiet=json)
     if failed:
         complain(f"{failed} of {checked.mails} mails may not have been published; publish the same ids again")
@@ -68,32 +71,60 @@ def _stop_at_problems(problems: list[str]) -> None:
     sys.exit(_WRONG_USE)
 
 
+class _Publishing:
+    """Publishes mails and prints what became of each, in their order."""
+
+    def __init__(self, producer: Producer, shards: int, advance: Callable[[], None]) -> None:
+        self.failed = 0
+        self._producer = producer
+        self._shards = shards
+        self._advance = advance
+        self._under_way: deque[tuple[str, MailId, Future[MailId]]] = deque()
+
+    def publish_all(self, mails: Iterable[tuple[str, Mail]]) -> None:
+        """Return when every mail is published or failed; an interrupt ends it when those under way are.
+
+        Raises `ConfigError`, once, where the settings let none be published.
+        """
+        try:
+            for where, mail in mails:
+                if len(self._under_way) == _UNDER_WAY:
+                    self._finish_one()
+                self._under_way.append((where, mail.id, self._producer.publish(mail)))
+            self._finish_all()
+        except KeyboardInterrupt:
+            complain("interrupted; mails whose ids are not printed may not have been published")
+            self._finish_all()
+            raise
+        except ConfigError:
+            wait([future for *_, future in self._under_way])
+            raise
+
+    def _finish_all(self) -> None:
+        while self._under_way:
+            self._finish_one()
+
+    def _finish_one(self) -> None:
+        where, mail_id, future = self._under_way[0]
+        try:
+            future.result()
+        except QueueError as error:
+            self.failed += 1
+            if self.failed <= _MOST_COMPLAINTS:
+                complain(f"{where}: {mail_id}: {error}")
+        else:
+            print_json({"id": mail_id, "shard": shard_for(mail_id, self._shards)})
+        self._under_way.popleft()
+        self._advance()
+
+
 def _publish(producer: Producer, files: Sequence[MailFile], total: int, shards: int, *, is_quiet: bool) -> int:
     """Return how many failed."""
-    failed = 0
-    under_way: deque[tuple[str, Future[MailId]]] = deque()
-
-    def finish_one() -> None:
-        nonlocal failed
-        where, future = under_way.popleft()
-        try:
-            mail_id = future.result()
-        except PostmanError as error:
-            failed += 1
-            complain(f"{where}: {error}")
-        else:
-            print_json({"id": mail_id, "shard": shard_for(mail_id, shards)})
-        progress.advance(task)
-
     with _progress(is_quiet=is_quiet) as progress:
         task = progress.add_task("publishing", total=total)
-        for where, mail in _mails(files):
-            if len(under_way) == _UNDER_WAY:
-                finish_one()
-            under_way.append((where, producer.publish(mail)))
-        while under_way:
-            finish_one()
-    return failed
+        publishing = _Publishing(producer, shards, lambda: progress.advance(task))
+        publishing.publish_all(_mails(files))
+        return publishing.failed
 
 
 def _mails(files: Sequence[MailFile]) -> Iterator[tuple[str, Mail]]:

@@ -10,7 +10,7 @@ from rich.table import Table
 from postman.config import Settings
 from postman.core.ids import check_mail_id
 from postman.core.protocol import Entry
-from postman.entrypoints.cli.output import OUT, complain, moment, plain, print_json
+from postman.entrypoints.cli.output import OUT, complain, moment, plain, print_json, print_table
 from postman.entrypoints.cli.setup import settings
 from postman.wiring import open_ledger
 
@@ -73,4 +73,4 @@ def _print(mail_id: str, entry: Entry) -> None:
     table = Table("when (UTC)", "what", "provider", "detail", box=None, pad_edge=False, header_style="dim")
     for note in entry.history:
         table.add_row(moment(note.at), plain(note.event), plain(note.provider), plain(note.detail))
-    OUT.print(table)
+    print_table(table)

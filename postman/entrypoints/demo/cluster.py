@@ -28,6 +28,7 @@ look_up_after = 2.0
 [[provider]]
 name = "mailgun"
 kind = "mailgun"
+weight = 0
 domain = "mg.example.org"
 base_url = "{mailgun}"
 api_key = "env:MAILGUN_API_KEY"

@@ -13,7 +13,7 @@ from postman.adapters._outcomes import (
     retry_after_header,
     try_again_after,
 )
-from postman.errors import MailRejectedError, OutcomeUnknownError, ProviderDownError, ThrottledError
+from postman.errors import MailRejectedError, OutcomeUnknownError, ProviderDownError, QuotaExceededError, ThrottledError
 
 NOW = 1_640_032_341.0
 """Mon, 20 Dec 2021 20:32:21 UTC."""
@@ -33,7 +33,6 @@ def _reply(status: int = 429, body: bytes = b"{}", **headers: str) -> Reply:
         ("soon", None),
         ("-5", None),
         ("9" * 40, None),
-        ("١٢", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> None:
@@ -69,6 +68,22 @@ def test_pause_is_from_a_second_to_an_hour(named: str, pause: float) -> None:
     error = judge(rules, _reply(retry_after=named), "", provider="p", waits=(retry_after_header,), now=NOW)
 
     assert (type(error), error.retry_after, error.status) == (ThrottledError, pause, 429)
+
+
+def test_quota_may_be_closed_for_a_day() -> None:
+    """A quota renews at midnight, not within the hour."""
+    rules = (Rule((402,), QuotaExceededError, "no credits"),)
+
+    error = judge(rules, _reply(402, retry_after="90000"), "", provider="p", waits=(retry_after_header,), now=NOW)
+
+    assert error.retry_after == 86_400.0
+
+
+def test_unknown_outcome_names_no_time() -> None:
+    """It is not to be repeated then, but asked about."""
+    error = judge((), _reply(502, retry_after="5"), "", provider="p", waits=(retry_after_header,), now=NOW)
+
+    assert error.retry_after is None
 
 
 def test_first_rule_that_fits_decides() -> None:

@@ -112,6 +112,15 @@ def test_queued_is_an_acceptance() -> None:
     assert asyncio.run(_mailgun(response).send(MAIL)) == Receipt("second", "<a@mg.example.org>")
 
 
+def test_endless_id_is_cut() -> None:
+    """It has to fit into a ledger."""
+    receipt = asyncio.run(
+        _mailgun(httpx.Response(200, json={"id": "a" * 5_000, "message": "Queued. Thank you."})).send(MAIL)
+    )
+
+    assert receipt.message_id == "a" * 998
+
+
 @pytest.mark.parametrize(
     ("when", "seconds"), [("120 seconds", 120.0), ("Mon, 20 Dec 2021 20:33:21 UTC", 60.0), ("a while", None)]
 )
@@ -163,6 +172,21 @@ def test_look_up_that_decides_nothing_is_no_absence(response: httpx.Response) ->
     """Events that do not say whose they are, a full page of others, or no answer at all."""
     with pytest.raises(ProviderError) as caught:
         asyncio.run(_mailgun(response).look_up(MAIL))
+
+    assert type(caught.value) is ProviderError
+
+
+def test_look_up_that_gets_no_answer_doubts_no_mail() -> None:
+    """A question that is lost is no mail that is lost."""
+
+    def hang(_: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("slow")
+
+    spec = ProviderSpec("second", "mailgun", SecretStr("hidden"), options={"domain": "mg.example.org"})
+    provider = Mailgun(spec, transport=httpx.MockTransport(hang))
+
+    with pytest.raises(ProviderError) as caught:
+        asyncio.run(provider.look_up(MAIL))
 
     assert type(caught.value) is ProviderError
 

@@ -106,6 +106,13 @@ def test_202_is_an_acceptance(headers: dict[str, str], message_id: str) -> None:
     assert receipt == Receipt("main", message_id)
 
 
+def test_endless_id_is_cut() -> None:
+    """It has to fit into a ledger."""
+    receipt = asyncio.run(_sendgrid(httpx.Response(202, headers={"X-Message-Id": "a" * 5_000})).send(MAIL))
+
+    assert receipt.message_id == "a" * 998
+
+
 def test_throttling_ends_at_the_reset() -> None:
     """The header is a time, not a number of seconds."""
     error = _failure(429, _errors("too many requests"), {"X-RateLimit-Reset": str(int(NOW) + 42)})
@@ -164,6 +171,21 @@ def test_empty_look_up_is_none() -> None:
 def test_look_up_without_its_own_answer_is_no_absence(response: httpx.Response) -> None:
     with pytest.raises(ProviderError) as caught:
         asyncio.run(_sendgrid(response).look_up(MAIL))
+
+    assert type(caught.value) is ProviderError
+
+
+def test_look_up_that_gets_no_answer_doubts_no_mail() -> None:
+    """A question that is lost is no mail that is lost."""
+
+    def hang(_: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("slow")
+
+    spec = ProviderSpec("main", "sendgrid", SecretStr("SG.hidden"), look_up_after=60.0)
+    provider = SendGrid(spec, transport=httpx.MockTransport(hang))
+
+    with pytest.raises(ProviderError) as caught:
+        asyncio.run(provider.look_up(MAIL))
 
     assert type(caught.value) is ProviderError
 

@@ -42,10 +42,6 @@ def _texts(connection: sqlite3.Connection) -> list[str]:
     return [row[0] for row in connection.execute("SELECT attributes FROM contents ORDER BY id")]
 
 
-async def _settled(*calls: "asyncio.Future[None]") -> list[BaseException | None]:
-    return await asyncio.gather(*calls, return_exceptions=True)
-
-
 async def test_one_that_fails_spoils_none_of_its_group(database: Database) -> None:
     """Its own changes are undone, its neighbours' are not."""
     works = [_failing(str(n)) if n % 10 == 3 else _adding(str(n)) for n in range(100)]
@@ -97,18 +93,22 @@ async def test_the_loop_goes_on_while_the_file_is_written(database: Database) ->
         assert await writing
 
 
-async def test_a_lock_that_is_soon_let_go_is_waited_for(database: Database, path: Path) -> None:
-    await database.ensure()
+async def test_a_lock_that_is_soon_let_go_is_waited_for(path: Path) -> None:
+    database = Database(path, QueueUnavailableError)
+    loop, trying = asyncio.get_running_loop(), asyncio.Event()
+    await database.read(
+        lambda connection: connection.set_trace_callback(lambda _: loop.call_soon_threadsafe(trying.set))
+    )
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     writing = asyncio.ensure_future(database.write(_adding("a")))
-    await asyncio.sleep(0.02)
-    assert not writing.done()
-    other.execute("COMMIT")
-    await writing
+    async with asyncio.timeout(5.0):
+        await trying.wait()
+        assert not writing.done()
+        other.execute("COMMIT")
+        await writing
     other.close()
-
-    assert await database.read(_texts) == ["a"]
+    await database.aclose()
 
 
 async def test_a_lock_that_is_kept_is_reported_and_can_be_tried_again(database: Database, path: Path) -> None:
@@ -145,23 +145,32 @@ async def _allow_pages(database: Database, count: int) -> None:
     await database.read(lambda connection: connection.execute(f"PRAGMA max_page_count = {count}").close())
 
 
-async def test_a_damaged_file_is_reported(database: Database, path: Path) -> None:
-    await asyncio.gather(*(database.write(_adding("x" * 500)) for _ in range(200)))
-    await database.aclose()
+def _spoil(path: Path) -> None:
+    """Overwrite all but the first page."""
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * (path.stat().st_size - 4096))
+
+
+async def test_a_damaged_file_is_reported(database: Database, path: Path) -> None:
+    await asyncio.gather(*(database.write(_adding("x" * 500)) for _ in range(200)))
+    await database.aclose()
+    _spoil(path)
     again = Database(path, QueueUnavailableError)
     with pytest.raises(ConfigError, match=r"postman\.db is damaged"):
         await again.read(_texts)
     await again.aclose()
 
 
+def _remove_all(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.unlink()
+
+
 async def test_what_is_written_after_the_file_was_removed_is_not_lost(database: Database, path: Path) -> None:
     """An open file that has no name any more would take everything, and keep nothing."""
     await database.write(_adding("a"))
-    for file in path.parent.iterdir():
-        file.unlink()
+    _remove_all(path.parent)
     await database.write(_adding("b"))
     other = Database(path, QueueUnavailableError)
     found = await other.read(_texts)

@@ -64,6 +64,28 @@ async def _use(path: Path) -> None:
         await database.aclose()
 
 
+def _write_notes(path: Path) -> bytes:
+    """Make a file that is not a database."""
+    path.write_text("my notes\n" * 1_000)
+    return path.read_bytes()
+
+
+def _touch(path: Path) -> None:
+    path.touch()
+
+
+def _forbid_writing(folder: Path) -> None:
+    folder.chmod(0o500)
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists()
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes()
+
+
 def _execute(path: Path, *statements: str) -> None:
     connection = sqlite3.connect(path)
     for statement in statements:
@@ -112,14 +134,14 @@ async def test_making_what_another_made_says_no(database: Database, path: Path) 
 async def test_checking_asks_for_a_file_and_makes_none(database: Database, path: Path) -> None:
     with pytest.raises(ConfigError, match=r"postman\.db is not made yet: run `postman init`"):
         await database.check()
-    assert not path.exists()
+    assert not _is_there(path)
 
 
 async def test_checking_an_empty_file_asks_for_tables(database: Database, path: Path) -> None:
-    path.touch()
+    _touch(path)
     with pytest.raises(ConfigError, match="run `postman init`"):
         await database.check()
-    assert path.stat().st_size == 0
+    assert _bytes(path) == b""
 
 
 async def test_a_commit_waits_for_the_disk(database: Database) -> None:
@@ -133,11 +155,10 @@ async def test_a_commit_waits_for_the_disk(database: Database) -> None:
 
 
 async def test_a_file_that_is_no_database_is_refused_and_kept(database: Database, path: Path) -> None:
-    path.write_text("my notes\n" * 1_000)
-    before = path.read_bytes()
+    before = _write_notes(path)
     with pytest.raises(ConfigError, match=r"postman\.db is not a SQLite database"):
         await database.ensure()
-    assert path.read_bytes() == before
+    assert _bytes(path) == before
 
 
 @pytest.mark.parametrize(
@@ -147,19 +168,19 @@ async def test_the_database_of_another_program_is_refused_and_kept(
     database: Database, path: Path, statement: str
 ) -> None:
     _execute(path, statement)
-    before = path.read_bytes()
+    before = _bytes(path)
     with pytest.raises(ConfigError, match=r"postman\.db belongs to another program"):
         await database.ensure()
-    assert path.read_bytes() == before
+    assert _bytes(path) == before
 
 
 async def test_the_file_of_a_newer_postman_is_refused_and_kept(database: Database, path: Path) -> None:
     await _use(path)
     _execute(path, "PRAGMA user_version = 99")
-    before = path.read_bytes()
+    before = _bytes(path)
     with pytest.raises(ConfigError, match=r"newer postman \(version 99"):
         await database.ensure()
-    assert path.read_bytes() == before
+    assert _bytes(path) == before
 
 
 async def test_a_file_that_may_not_be_written_is_reported(folder: Path) -> None:
@@ -182,19 +203,19 @@ async def test_a_file_that_may_not_be_read_is_reported(folder: Path) -> None:
 
 async def test_a_folder_that_may_not_be_written_is_reported(folder: Path) -> None:
     with _without_privileges():
-        folder.chmod(0o500)
+        _forbid_writing(folder)
         with pytest.raises(ConfigError, match=r"postman\.db cannot be made: Permission denied"):
             await _use(folder / "below" / "postman.db")
 
 
 async def test_a_folder_below_a_file_is_reported(path: Path) -> None:
-    path.touch()
+    _touch(path)
     with pytest.raises(ConfigError, match="cannot be made"):
         await _use(path / "below" / "postman.db")
 
 
 async def test_a_queue_that_cannot_be_used_is_named_with_its_file(path: Path) -> None:
-    path.write_text("my notes\n" * 1_000)
+    _write_notes(path)
     shards = open_shards(str(path), Cluster(FakeClock()))
     with pytest.raises(ConfigError, match=r"postman-mail-0 .*postman\.db is not a SQLite database"):
         await shards.check()
@@ -202,7 +223,7 @@ async def test_a_queue_that_cannot_be_used_is_named_with_its_file(path: Path) ->
 
 
 async def test_errors_say_nothing_of_a_mail(path: Path) -> None:
-    path.write_text("my notes\n" * 1_000)
+    _write_notes(path)
     shards = open_shards(str(path), Cluster(FakeClock()))
     with pytest.raises(ConfigError) as caught:
         await shards.queue(0).publish(Message(b"somebody@example.com", {"mail_id": "m-17"}))

@@ -1,15 +1,17 @@
 """Waiting at many queues costs one look for all of them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from postman.adapters.sqlite import open_shards
-from postman.errors import ConfigError
+from postman.adapters.sqlite._database import Database
+from postman.adapters.sqlite.queue import SqliteShards
+from postman.errors import ConfigError, QueueUnavailableError
 from postman.ports.opening import Cluster
-from postman.ports.queue import Message, ShardMap
+from postman.ports.queue import Delivery, Message, ShardMap
 from postman.testing.clock import FakeClock
 
 
@@ -84,15 +86,63 @@ async def test_a_message_given_back_for_later_ends_a_wait_when_it_is_due(
     assert clock.now() - start == pytest.approx(30.0, abs=0.2)
 
 
+@pytest.fixture
+async def still(path: Path) -> AsyncIterator[SqliteShards]:
+    """Queues for which no time passes: no look at the file ends a wait."""
+    opened = SqliteShards(Database(path, QueueUnavailableError), Cluster(FakeClock(auto=False)))
+    yield opened
+    await opened.aclose()
+
+
+async def _start_waiting(shards: SqliteShards) -> "asyncio.Task[Sequence[Delivery]]":
+    pulling = asyncio.create_task(shards.queue(0).pull(max_deliveries=1, wait=60.0))
+    async with asyncio.timeout(5.0):
+        while not shards._waiting._waiters:  # noqa: ASYNC110 — it has no event, and needs none
+            await asyncio.sleep(0)
+    return pulling
+
+
+async def test_what_this_process_publishes_ends_a_wait_at_once(still: SqliteShards) -> None:
+    """However seldom the looks have become."""
+    pulling = await _start_waiting(still)
+    await still.queue(0).publish(Message(b"a"))
+    async with asyncio.timeout(5.0):
+        [delivery] = await pulling
+
+    assert delivery.message.data == b"a"
+
+
+async def test_what_this_process_gives_back_ends_a_wait_at_once(still: SqliteShards) -> None:
+    await still.queue(0).publish(Message(b"a"))
+    [held] = await still.queue(0).pull(max_deliveries=1, wait=0.0)
+    pulling = await _start_waiting(still)
+    await still.queue(0).nack(held)
+    async with asyncio.timeout(5.0):
+        [delivery] = await pulling
+
+    assert delivery.attempt == 2
+
+
+async def test_closing_ends_a_wait(still: SqliteShards) -> None:
+    pulling = await _start_waiting(still)
+    await still.aclose()
+    async with asyncio.timeout(5.0):
+        assert await pulling == []
+
+
+def _replace_with_notes(path: Path) -> None:
+    for file in path.parent.iterdir():
+        file.unlink()
+    path.write_text("my notes\n" * 1_000)
+
+
 async def test_all_who_wait_are_told_that_the_file_became_unusable(path: Path) -> None:
     clock = FakeClock(auto=False)
     shards = open_shards(str(path), Cluster(clock))
     await shards.ensure()
     pulls = [asyncio.ensure_future(shards.queue(shard).pull(max_deliveries=1, wait=60.0)) for shard in range(3)]
     await shards.queue(7).publish(Message(b"a"))
-    for file in path.parent.iterdir():
-        file.unlink()
-    path.write_text("my notes\n" * 1_000)
+    _replace_with_notes(path)
     while not all(pull.done() for pull in pulls):
         await clock.advance(0.15)
     outcomes = await asyncio.gather(*pulls, return_exceptions=True)

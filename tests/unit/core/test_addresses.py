@@ -21,6 +21,7 @@ _domains = st.sampled_from(
 @example("a" * 64, ".".join(["b" * 60] * 3) + ".abcde")
 @example("a" * 64, ".".join(["b" * 60] * 3) + ".abcdef")
 @example("a" * 50, ".".join(["ü" * 40] * 3) + ".example")
+@example("a" * 64, ".".join(["xn--" + ("ü" * 50).encode("punycode").decode()] * 2) + ".example")
 def test_nothing_is_accepted_that_the_library_refuses_and_nothing_is_read_otherwise(local: str, domain: str) -> None:
     """The quick way for plain addresses must not become a second opinion."""
     email = f"{local}@{domain}"
@@ -48,6 +49,11 @@ def test_plain_addresses_that_the_library_accepts_are_accepted(local: str, domai
     "email", ["a@example.com", "a@bücher.example", "a@例え.jp", "a@поч.example", "a@日本ソニーabc.jp"]
 )
 def test_a_domain_in_one_languages_scripts_is_not_mixed(email: str) -> None:
+    assert not has_mixed_scripts(normal_email(email))
+
+
+@pytest.mark.parametrize("email", ["a@pple-43d.com", "a@google-mff.com"])
+def test_a_plain_domain_that_reads_like_punycode_is_not_mixed(email: str) -> None:
     assert not has_mixed_scripts(normal_email(email))
 
 

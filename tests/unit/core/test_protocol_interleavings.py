@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import pytest
+
 from postman.core import protocol
 from postman.core.ids import MailId
 from postman.core.protocol import Answer, Claim, Claimed, Conflict, Doubtful, Entry, Held, Settled, State, Step
@@ -46,12 +48,23 @@ class Budget(NamedTuple):
 
 
 ENDLESS = -1
+ANYTHING = Budget(ENDLESS, ENDLESS, ENDLESS, ENDLESS, ENDLESS)
+
+
+class Known(NamedTuple):
+    """What decisions rest on in an entry, so that states which behave alike are one."""
+
+    state: str = "absent"
+    token: int = 0
+    provider: str = ""
+    is_leased: bool = False
+    parked: bool = False
 
 
 class World(NamedTuple):
     """All there is. Tokens are ranks: only which is equal and which is later matters."""
 
-    entry: Entry | None
+    entry: Known
     acked: bool
     dead: bool
     accepted: tuple[int, int]
@@ -65,10 +78,6 @@ class Edge(NamedTuple):
     is_fault: bool = False
 
 
-class BrokenPromiseError(Exception):
-    """A promise does not hold after a step."""
-
-
 @dataclass(frozen=True)
 class Programme:
     """What workers do. The switches are mistakes, by which the search shows that it finds something."""
@@ -80,8 +89,7 @@ class Programme:
     cache: dict[Any, Any] = field(default_factory=dict, compare=False)
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """What the search saw; *broken* is empty where every promise holds."""
 
     states: int
@@ -92,19 +100,82 @@ class Finding:
         return "\n  ".join([self.broken or "all promises hold", *self.steps])
 
 
-def explore(programme: Programme, *, workers: int, budget: Budget) -> Finding:
-    """Return the shortest way to a broken promise, or none after every state was seen."""
-    start = World(None, acked=False, dead=False, accepted=(0, 0), workers=(Worker(),) * workers, budget=budget)
+@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("on_doubt", ["ask", "hold"])
+def test_every_promise_holds_at_every_interleaving(on_doubt: str, workers: int) -> None:
+    """However often whatever goes wrong: never lost, never sent twice, never two requests at once, never stuck."""
+    finding = explore(Programme(on_doubt), workers=workers, budget=ANYTHING, are_alike=workers > 2)
+    assert not finding.broken, str(finding)
+    assert finding.states > 1_000
+
+
+@pytest.mark.parametrize(
+    ("workers", "budget"), [(2, Budget(1, 1, 1, ENDLESS, ENDLESS)), (3, Budget(1, 1, 0, ENDLESS, 0))]
+)
+def test_resending_sends_once_more_for_each_doubt_at_the_most(workers: int, budget: Budget) -> None:
+    """Who chose speed gets no more copies than there were crashes, early ends of leases and unknown outcomes."""
+    finding = explore(Programme("resend"), workers=workers, budget=budget, are_alike=workers > 2)
+    assert not finding.broken, str(finding)
+    assert finding.states > 1_000
+
+
+def _keeps_token(entry: Entry | None, now: float, **asked: Any) -> Step[Answer]:
+    if entry is None or entry.state is not State.SENDING or entry.lease_ends > now:
+        return protocol.claim(entry, now, **asked)
+    taken = replace(entry, claim_id=asked["claim_id"], provider=asked["provider"], lease_ends=now + asked["lease"])
+    return Step(taken, Claimed(Claim(asked["mail_id"], taken.token, taken.claim_id, taken.provider)))
+
+
+def _forgets_sent(entry: Entry | None, now: float, **asked: Any) -> Step[Answer]:
+    is_sent = entry is not None and entry.state is State.SENT
+    return protocol.claim(None if is_sent else entry, now, **asked)
+
+
+def _takes_doubt_for_settled(entry: Entry | None, now: float, **asked: Any) -> Step[Answer]:
+    step = protocol.claim(entry, now, **asked)
+    if isinstance(step.answer, Doubtful):
+        return Step(step.entry, Settled(replace(step.answer.entry, parked=True)))
+    return step
+
+
+def _never_takes_over(entry: Entry | None, now: float, **asked: Any) -> Step[Answer]:
+    is_sending = entry is not None and entry.state is State.SENDING
+    return Step(entry, Held(1.0)) if is_sending else protocol.claim(entry, now, **asked)
+
+
+@pytest.mark.parametrize(
+    ("programme", "broken"),
+    [
+        (Programme(claim=_keeps_token), "two requests at once under one token"),
+        (Programme(claim=_forgets_sent), "claimed after it was recorded as sent"),
+        (Programme(claim=_takes_doubt_for_settled), "lost: acknowledged, and neither sent nor dead-lettered"),
+        (Programme(claim=_never_takes_over), "without further faults it never ends"),
+        (Programme(takes_unknown_for_refusal=True), "sent twice"),
+        (Programme(believes_absence_at_once=True), "two requests at once"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_search_finds_a_broken_protocol(programme: Programme, broken: str) -> None:
+    """It shows the shortest way there: a few steps from a mail in the queue."""
+    finding = explore(programme, workers=2, budget=ANYTHING)
+    assert finding.broken == broken
+    assert finding.steps[0] == "worker 0: pulls"
+    assert len(finding.steps) <= 14
+
+
+def explore(programme: Programme, *, workers: int, budget: Budget, are_alike: bool = False) -> Finding:
+    """Return the shortest way to a broken promise, or none after every state was seen.
+
+    Workers that *are_alike* are not told apart: fewer states, and the numbers in the steps mean nothing.
+    """
+    start = World(Known(), acked=False, dead=False, accepted=(0, 0), workers=(Worker(),) * workers, budget=budget)
     came_from: dict[World, tuple[World, str] | None] = {start: None}
     fair_into: dict[World, list[World]] = {}
     frontier = deque([start])
     while frontier:
         world = frontier.popleft()
-        try:
-            edges = [edge._replace(world=_ranked(edge.world)) for edge in _edges(world, programme)]
-        except BrokenPromiseError as broken:
-            return Finding(len(came_from), str(broken), (*_way(came_from, world), f"then: {broken}"))
-        for label, after, is_fault in edges:
+        for label, unnumbered, is_fault in _edges(world, programme):
+            after = _plain(unnumbered, are_alike)
             if not is_fault:
                 fair_into.setdefault(after, []).append(world)
             if after not in came_from:
@@ -112,10 +183,10 @@ def explore(programme: Programme, *, workers: int, budget: Budget) -> Finding:
                 if problem := _problem(world, after, programme, budget):
                     return Finding(len(came_from), problem, _way(came_from, after))
                 frontier.append(after)
-    stuck = set(came_from) - _can_finish(came_from, fair_into)
-    for world in came_from:
-        if world in stuck:
-            return Finding(len(came_from), "without further faults it never ends", _way(came_from, world))
+    finishing = _can_finish(came_from, fair_into)
+    stuck = next((world for world in came_from if world not in finishing), None)
+    if stuck is not None:
+        return Finding(len(came_from), "without further faults it never ends", _way(came_from, stuck))
     return Finding(len(came_from), "", ())
 
 
@@ -128,7 +199,7 @@ def _way(came_from: dict[World, tuple[World, str] | None], world: World) -> tupl
 
 
 def _can_finish(worlds: Any, fair_into: dict[World, list[World]]) -> set[World]:
-    ended = [world for world in worlds if world.acked and (_state(world) is State.SENT or world.dead)]
+    ended = [world for world in worlds if world.acked and (world.entry.state == "sent" or world.dead)]
     reached = set(ended)
     while ended:
         for world in fair_into.get(ended.pop(), ()):
@@ -141,13 +212,16 @@ def _can_finish(worlds: Any, fair_into: dict[World, list[World]]) -> set[World]:
 def _problem(before: World, after: World, programme: Programme, budget: Budget) -> str:
     """Say which promise *after* breaks, or nothing."""
     posting = [worker.token for worker in after.workers if worker.at == "posting"]
+    new_claims = sum(worker.at == "post" for worker in after.workers) - sum(w.at == "post" for w in before.workers)
     doubts = sum(budget[:3]) - sum(after.budget[:3])
     copies = sum(after.accepted)
-    if after.acked and not after.dead and _state(after) is not State.SENT:
+    if after.acked and not after.dead and after.entry.state != "sent":
         return "lost: acknowledged, and neither sent nor dead-lettered"
-    if _state(after) is State.SENT and copies == 0:
+    if after.entry.state == "sent" and copies == 0:
         return "recorded as sent, and nobody accepted it"
-    if _state(before) is State.SENT and _state(after) is not State.SENT:
+    if before.entry.state == "sent" and new_claims > 0:
+        return "claimed after it was recorded as sent"
+    if before.entry.state == "sent" and after.entry.state != "sent":
         return "sent was taken back"
     if len(set(posting)) < len(posting):
         return "two requests at once under one token"
@@ -163,8 +237,8 @@ def _edges(world: World, programme: Programme) -> Iterator[Edge]:
         yield from _steps(world, number, worker, programme)
         if worker.at != "idle" and world.budget.crashes:
             yield from _crashes(world, number, worker)
-    if world.entry is not None and world.entry.state is State.SENDING and world.entry.lease_ends > NOW:
-        lapsed = world._replace(entry=replace(world.entry, lease_ends=NOW))
+    if world.entry.is_leased:
+        lapsed = world._replace(entry=world.entry._replace(is_leased=False))
         owned = any(worker.is_known or worker.token == world.entry.token for worker in world.workers)
         if not owned:
             yield Edge("the lease of a dead worker ends", lapsed)
@@ -209,32 +283,19 @@ def _outcomes(world: World, number: int, worker: Worker, programme: Programme, n
         yield Edge(name + "gets no answer", _spend(_with(world, number, doubtful), "unknown"), is_fault=True)
     if world.budget.refusals:
         refused = _spend(world, "refusals")
-        yield Edge(
-            name + "finds the provider down",
-            _with(refused, number, worker._replace(at="fail over")),
-            is_fault=True,
-        )
-        yield Edge(
-            name + "hears that the mail is refused",
-            _with(refused, number, worker._replace(at="record refused")),
-            is_fault=True,
-        )
+        for word, at in (("finds the provider down", "fail over"), ("hears a refusal", "record refused")):
+            yield Edge(name + word, _with(refused, number, worker._replace(at=at)), is_fault=True)
 
 
 def _look_up(world: World, number: int, worker: Worker, programme: Programme, name: str) -> Edge:
     """Ask honestly; absence counts once nothing sent before the doubt can still arrive."""
-    found = world.accepted[worker.provider == SECOND] > 0
-    on_its_way = any(other.at in ("post", "posting") for other in world.workers)
-    if found:
-        at = "settle"
-    elif programme.on_doubt == "resend" or (programme.on_doubt == "ask" and programme.believes_absence_at_once):
-        at = "clear"
-    elif on_its_way:
+    if world.accepted[worker.provider == SECOND]:
+        return Edge(name + "finds it", _with(world, number, worker._replace(at="settle")))
+    is_impatient = programme.on_doubt == "resend" or programme.believes_absence_at_once
+    if not is_impatient and any(other.at in ("post", "posting") for other in world.workers):
         return Edge(name + "waits for word", _with(world, number, Worker()))
-    else:
-        at = "clear" if programme.on_doubt == "ask" else "dead-letter"
-    word = "finds it" if found else "finds nothing"
-    return Edge(name + word, _with(world, number, worker._replace(at=at)))
+    at = "dead-letter" if programme.on_doubt == "hold" else "clear"
+    return Edge(name + "finds nothing", _with(world, number, worker._replace(at=at)))
 
 
 def _asks_ledger(world: World, number: int, worker: Worker, programme: Programme, name: str) -> Iterator[Edge]:
@@ -248,51 +309,57 @@ def _asks_ledger(world: World, number: int, worker: Worker, programme: Programme
         yield Edge(label + ", answer lost", _spend(again, "lost"), is_fault=True)
 
 
-def _call(entry: Entry | None, worker: Worker, programme: Programme) -> tuple[Entry | None, Worker, bool]:
+def _call(known: Known, worker: Worker, programme: Programme) -> tuple[Known, Worker, bool]:
     """Return the entry and the worker after the call, and whether the entry now carries this claim's id."""
-    key = (entry, worker)
+    key = (known, worker)
     if key not in programme.cache:
-        known = entry and replace(entry, claim_id="this" if worker.is_known else "another")
+        entry = _entry(known, claim_id="this" if worker.is_known else "another")
         try:
-            after, then = _record(known, worker, programme)
+            after, then = _record(entry, worker, programme.claim)
         except ClaimLostError:
-            after, then = known, Worker()
+            after, then = entry, Worker()
         is_known = worker.at == "claim" and after is not None and after.claim_id == "this"
-        programme.cache[key] = _bare(after), then, is_known
-    result: tuple[Entry | None, Worker, bool] = programme.cache[key]
+        programme.cache[key] = _known(after), then, is_known
+    result: tuple[Known, Worker, bool] = programme.cache[key]
     return result
 
 
-def _record(entry: Entry | None, worker: Worker, programme: Programme) -> tuple[Entry | None, Worker]:
+def _entry(known: Known, *, claim_id: str) -> Entry | None:
+    if known.state == "absent":
+        return None
+    lease_ends = LEASE if known.is_leased else NOW
+    return Entry(
+        State(known.state), known.token, "d", claim_id, known.provider, lease_ends=lease_ends, parked=known.parked
+    )
+
+
+def _known(entry: Entry | None) -> Known:
+    if entry is None:
+        return Known()
+    return Known(entry.state.value, entry.token, entry.provider, entry.lease_ends > NOW, entry.parked)
+
+
+def _record(entry: Entry | None, worker: Worker, claim: Callable[..., Step[Answer]]) -> tuple[Entry | None, Worker]:
+    provider, own = worker.provider, Claim(MAIL, worker.token, "this", worker.provider)
     match worker.at:
         case "claim":
-            step = programme.claim(
-                entry, NOW, mail_id=MAIL, digest="d", claim_id="this", provider=worker.provider, lease=LEASE
-            )
-            if isinstance(step.answer, Claimed) and entry is not None and entry.state is State.SENT:
-                raise BrokenPromiseError("claimed after it was recorded as sent")
+            step = claim(entry, NOW, mail_id=MAIL, digest="d", claim_id="this", provider=provider, lease=LEASE)
             return step.entry, _after_claim(step.answer)
         case "settle" | "record sent":
-            return protocol.sent(entry, NOW, provider=worker.provider, message_id="m", evidence="").entry, Worker("ack")
+            return protocol.sent(entry, NOW, provider=provider, message_id="m", evidence="").entry, Worker("ack")
         case "clear":
             return protocol.clear_doubt(entry, NOW, token=worker.token, reason="").entry, Worker()
         case "park":
             return protocol.park(entry, NOW).entry, Worker("ack")
-        case _:
-            return _record_own(entry, worker, Claim(MAIL, worker.token, "this", worker.provider))
-
-
-def _record_own(entry: Entry | None, worker: Worker, claim: Claim) -> tuple[Entry | None, Worker]:
-    match worker.at:
         case "record doubt":
-            return protocol.doubt(entry, NOW, claim=claim, reason="").entry, Worker()
+            return protocol.doubt(entry, NOW, claim=own, reason="").entry, Worker()
         case "record refused":
-            return protocol.refuse(entry, NOW, claim=claim, reason="").entry, Worker("dead-letter")
-        case "fail over" if worker.provider == FIRST:
-            moved = protocol.move(entry, NOW, claim=claim, provider=SECOND)
+            return protocol.refuse(entry, NOW, claim=own, reason="").entry, Worker("dead-letter")
+        case "fail over" if provider == FIRST:
+            moved = protocol.move(entry, NOW, claim=own, provider=SECOND)
             return moved.entry, worker._replace(at="post", provider=SECOND)
         case "fail over":
-            return protocol.release(entry, NOW, claim=claim, reason="").entry, Worker()
+            return protocol.release(entry, NOW, claim=own, reason="").entry, Worker()
     raise AssertionError(worker.at)
 
 
@@ -310,24 +377,14 @@ def _after_claim(answer: Answer) -> Worker:
             return Worker()
 
 
-def _bare(entry: Entry | None) -> Entry | None:
-    """Forget what no decision rests on, so that states which behave alike are one."""
-    return entry and replace(entry, history=(), since=NOW, attempts=0, reason="", message_id="", claim_id="")
-
-
-def _ranked(world: World) -> World:
-    if world.entry is None:
-        return world
-    tokens = {0, world.entry.token, *(worker.token for worker in world.workers)}
-    ranks = {token: rank for rank, token in enumerate(sorted(tokens))}
-    if len(ranks) == world.entry.token + 1:
-        return world
-    workers = tuple(worker._replace(token=ranks[worker.token]) for worker in world.workers)
-    return world._replace(entry=replace(world.entry, token=ranks[world.entry.token]), workers=workers)
-
-
-def _state(world: World) -> State | None:
-    return world.entry and world.entry.state
+def _plain(world: World, are_alike: bool) -> World:
+    """Number the tokens anew from 0, and order workers that *are_alike*."""
+    workers, entry = world.workers, world.entry
+    tokens = sorted({0, entry.token, *(worker.token for worker in workers)})
+    if len(tokens) <= entry.token:
+        workers = tuple(worker._replace(token=tokens.index(worker.token)) for worker in workers)
+        entry = entry._replace(token=tokens.index(entry.token))
+    return world._replace(workers=tuple(sorted(workers)) if are_alike else workers, entry=entry)
 
 
 def _with(world: World, number: int, worker: Worker) -> World:

@@ -184,11 +184,13 @@ async def test_it_does_not_start_what_cannot_end_in_time(scene: Scene) -> None:
     assert not scene.b.attempts
 
 
-async def test_an_attempt_is_cut_off_at_the_deadline(scene: Scene) -> None:
-    scene.a.then(Answer(delay=9.0))
+async def test_a_worker_that_slept_through_its_lease_starts_nothing(scene: Scene) -> None:
+    leave = scene.failover.choose()
 
-    with pytest.raises(OutcomeUnknownError):
-        await scene.send(budget=3.0)
+    with pytest.raises(NoProviderError):
+        await scene.send(leave, budget=-5.0)
+    assert not scene.a.attempts
+    assert scene.routes[0].in_flight == 0
 
 
 async def test_what_the_ledger_says_against_a_move_stops_the_mail(scene: Scene) -> None:

@@ -1,0 +1,227 @@
+"""Workers as processes: stopped, killed, cut off and started in a world that is not there yet."""
+
+import signal
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from postman.testing.waiting import wait_until_blocking
+from tests.contract.cli.commands import CLEAN, Postman, Process, SandboxProcess, mail, running_sandbox, write_lines
+from tests.contract.cli.forks import Forks
+
+_GRACE = 8.0
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks(CLEAN) as forks:
+        yield forks
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
+    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running: SandboxProcess) -> SandboxProcess:
+    running.forget()
+    return running
+
+
+@pytest.fixture
+def postman(tmp_path: Path, forks: Forks, sandbox: SandboxProcess) -> Postman:
+    postman = Postman(tmp_path, forks)
+    postman.use(sandbox)
+    return postman
+
+
+def _publish(postman: Postman, count: int) -> list[str]:
+    ids = [f"m-{number}" for number in range(count)]
+    ran = postman("publish", write_lines(postman.folder / "mails.jsonl", map(mail, ids)))
+    assert ran.status == 0, ran.err
+    return ids
+
+
+def _wait_for_requests(sandbox: SandboxProcess, count: int) -> None:
+    wait_until_blocking(lambda: sandbox.requests() >= count, within=20.0, what=f"{count} requests")
+
+
+def test_a_stopped_worker_finishes_what_is_in_flight_and_leaves_the_rest_to_others(
+    postman: Postman, sandbox: SandboxProcess
+) -> None:
+    ids = _publish(postman, 200)
+    sandbox.fail("slow", seconds=2.0)
+    with postman.start("worker") as first:
+        _wait_for_requests(sandbox, 50)
+        stopped = time.monotonic()
+        first.signal(signal.SIGTERM)
+        assert first.ended(within=_GRACE) == 0, first.err.read_text()
+        assert time.monotonic() - stopped < _GRACE
+    [draining] = first.events("worker_draining")
+    assert draining["in_flight"] >= 50
+    assert not first.events("in_doubt")
+    sandbox.recover()
+    assert len(sandbox.accepted()) < 200
+
+    with postman.working():
+        sandbox.wait_for(ids, within=2.0)
+    assert postman.dead() == []
+
+
+def test_a_second_signal_breaks_off_at_once_and_no_mail_is_lost_or_sent_twice(
+    postman: Postman, sandbox: SandboxProcess
+) -> None:
+    ids = _publish(postman, 20)
+    sandbox.fail("slow", seconds=4.0)
+    with postman.start("worker") as first:
+        _wait_for_requests(sandbox, 20)
+        first.signal(signal.SIGTERM)
+        first.wait_for("worker_draining")
+        again = time.monotonic()
+        first.signal(signal.SIGINT)
+        assert first.ended(within=5.0) == 1
+        assert time.monotonic() - again < 1.5
+    assert "Traceback" not in first.err.read_text()
+    sandbox.recover()
+
+    with postman.working():
+        _wait_until_sent(postman, ids)
+    assert sorted(sandbox.accepted()) == sorted(ids)
+    assert postman.dead() == []
+
+
+@pytest.mark.slow
+def test_the_mails_of_a_killed_worker_are_delivered_once_by_another(postman: Postman, sandbox: SandboxProcess) -> None:
+    """Some were sent and not recorded, some were claimed and not sent, some were only pulled."""
+    postman.use(sandbox, timeout=1.0, look_up_after=1.0)
+    ids = _publish(postman, 300)
+    sandbox.fail("slow", seconds=0.3)
+    with postman.start("worker") as first, postman.working() as second:
+        _wait_for_requests(sandbox, 120)
+        first.signal(signal.SIGKILL)
+        first.ended(within=5.0)
+        _wait_for_all(sandbox, ids, within=30.0)
+        _wait_until_sent(postman, ids[:20])
+    assert first.events("worker_started")
+    assert not second.events("unexpected")
+    assert sorted(sandbox.accepted()) == sorted(ids)
+    assert postman.dead() == []
+
+
+def test_while_all_providers_are_down_nothing_is_given_up_and_nothing_spins(
+    postman: Postman, sandbox: SandboxProcess
+) -> None:
+    ids = _publish(postman, 60)
+    sandbox.fail("down")
+    with postman.working() as worker:
+        _wait_for_requests(sandbox, 2)
+        began = time.monotonic()
+        wait_until_blocking(lambda: time.monotonic() - began > 5.0, within=6.0, every=0.5, what="five seconds")
+        requests = sandbox.requests()
+        assert not worker.events("dead_lettered")
+        assert not sandbox.accepted()
+        sandbox.recover()
+        sandbox.wait_for(ids, within=20.0)
+        assert worker.events("provider_recovered")
+    assert requests < 2 * 60 + 20, "each mail tries each provider once at the most, then probes go alone"
+    assert postman.dead() == []
+
+
+def test_a_worker_without_a_usable_ledger_says_so_and_begins_once_it_is_there(
+    postman: Postman, sandbox: SandboxProcess
+) -> None:
+    ids = _publish(postman, 5)
+    assert postman("init").status == 0
+    with _locked(postman.folder / "postman.db"), postman.start("worker") as worker:
+        event = worker.wait_for("not_reachable", within=8.0)
+        assert "postman.db is locked by another process" in event["reason"]
+        assert event["retry_in"] > 0
+        assert worker.is_running
+        assert not worker.events("worker_started")
+    with _locked(postman.folder / "postman.db") as release, postman.start("worker") as worker:
+        worker.wait_for("not_reachable", within=8.0)
+        release.set()
+        worker.wait_for("reachable_again", within=8.0)
+        sandbox.wait_for(ids, within=5.0)
+        _stop(worker)
+
+
+def test_a_worker_that_waits_for_its_queue_can_be_stopped(postman: Postman) -> None:
+    _publish(postman, 1)
+    with _locked(postman.folder / "postman.db"), postman.start("worker") as worker:
+        worker.wait_for("not_reachable", within=8.0)
+        worker.signal(signal.SIGTERM)
+        assert worker.ended(within=7.0) == 0
+
+
+def test_a_worker_without_work_ends_at_once(postman: Postman) -> None:
+    assert postman("init").status == 0
+    with postman.start("worker") as worker:
+        worker.wait_for("worker_started")
+        began = time.monotonic()
+        _stop(worker)
+        assert time.monotonic() - began < 3.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"POSTMAN_PROVIDERS": ""}, "POSTMAN_PROVIDERS: is not set; it names the TOML file of the providers"),
+        ({"POSTMAN_PROVIDERS": "nowhere.toml"}, "POSTMAN_PROVIDERS: cannot read nowhere.toml: No such file"),
+        ({"SENDGRID_API_KEY": ""}, "provider sendgrid: api_key: the environment variable SENDGRID_API_KEY is not set"),
+        ({"POSTMAN_QUEUE": "sqlite:nowhere.db"}, "nowhere.db is not made yet: run `postman init`"),
+    ],
+    ids=["no document", "document missing", "key missing", "not set up"],
+)
+def test_a_worker_with_wrong_settings_does_not_start(postman: Postman, settings: dict[str, str], problem: str) -> None:
+    ran = postman.anew("worker", **settings)
+
+    assert (ran.status, ran.out) == (2, "")
+    assert problem in ran.err
+    assert "Traceback" not in ran.err
+    assert "worker_started" not in ran.err
+
+
+def _wait_for_all(sandbox: SandboxProcess, ids: list[str], *, within: float) -> None:
+    sandbox.wait_for(ids, within=within)
+
+
+def _wait_until_sent(postman: Postman, ids: list[str]) -> None:
+    def all_sent() -> bool:
+        return set(postman.states(ids).values()) == {"sent"}
+
+    wait_until_blocking(all_sent, within=20.0, every=0.5, what="every mail recorded as sent")
+
+
+def _stop(worker: Process) -> None:
+    worker.signal(signal.SIGTERM)
+    assert worker.ended(within=10.0) == 0
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[threading.Event]:
+    """Hold the file for ourselves, until the event that is yielded is set or the block ends."""
+    release, locked = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            locked.set()
+            release.wait(60.0)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert locked.wait(5.0)
+    try:
+        yield release
+    finally:
+        release.set()
+        holder.join()

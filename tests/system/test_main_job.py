@@ -1,0 +1,153 @@
+"""The main job on the real emulators, by the real commands: trouble in the middle, every mail once in the end."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import orjson
+import pytest
+
+from postman.entrypoints.demo.cluster import Cluster, environment_for
+from postman.testing.emulators import Emulators
+from postman.testing.waiting import wait_until
+
+_POSTMAN = (sys.executable, "-m", "postman")
+
+
+class Town:
+    """A cluster on this machine and how to publish to it."""
+
+    def __init__(self, cluster: Cluster, environ: Mapping[str, str], folder: Path) -> None:
+        self.cluster = cluster
+        self.environ = environ
+        self.folder = folder
+
+    async def publish(self, count: int) -> list[dict[str, Any]]:
+        """Publish from a file by the command; return what it printed."""
+        lines = [orjson.dumps(_mail(number)) for number in range(count)]
+        path = self.folder / "mails.jsonl"
+        path.write_bytes(b"\n".join(lines))
+        return [orjson.loads(line) for line in (await self.run("publish", str(path))).splitlines()]
+
+    async def run(self, *command: str) -> bytes:
+        done = await asyncio.to_thread(
+            subprocess.run, [*_POSTMAN, *command], env=self.environ, capture_output=True, check=False, timeout=60
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    async def accepted(self) -> list[dict[str, Any]]:
+        return list((await self.cluster.accepted())["mails"])
+
+    async def has_accepted(self, count: int) -> bool:
+        return len({mail["mail_id"] for mail in await self.accepted()}) >= count
+
+    async def be_slow(self, seconds: float) -> None:
+        for provider in ("sendgrid", "mailgun"):
+            await self.cluster.set_fault(provider, [{"kind": "slow", "seconds": seconds}])
+
+
+def _mail(number: int) -> dict[str, object]:
+    return {
+        "id": f"mail-{number}",
+        "from": {"email": "shop@mg.example.org"},
+        "to": [{"email": f"customer{number}@example.org"}],
+        "subject": f"Mail {number}",
+        "text": "x" * 1_000,
+    }
+
+
+@pytest.fixture
+async def town(pubsub: Emulators, firestore: Emulators, tmp_path: Path) -> AsyncIterator[Town]:
+    environ, backends = environment_for(tmp_path, run=token_hex(3), shards=8)
+    assert "emulators" in backends
+    async with Cluster(tmp_path, environ) as cluster:
+        town = Town(cluster, environ, tmp_path)
+        await town.run("init")
+        await cluster.start_sandbox()
+        yield town
+
+
+@pytest.mark.slow
+async def test_a_killed_and_a_stopped_worker_lose_nothing_and_double_nothing(town: Town) -> None:
+    await town.be_slow(0.3)
+    await asyncio.gather(town.cluster.start_worker("one"), town.cluster.start_worker("two"))
+    await town.cluster.wait_for_workers("one", "two")
+    published = await town.publish(600)
+    await wait_until(lambda: town.has_accepted(150), within=30.0)
+    await town.cluster.kill("one")
+    await wait_until(lambda: town.has_accepted(250), within=30.0)
+    began = time.monotonic()
+    _, status = await asyncio.gather(town.cluster.start_worker("three"), town.cluster.stop("two"))
+
+    assert status == 0
+    assert time.monotonic() - began < 8.0
+    await wait_until(lambda: town.has_accepted(600), within=60.0)
+    ids = [mail["id"] for mail in published]
+    for mail_id in ids:
+        assert mail_id.startswith("mail-")
+    await wait_until(lambda: _all_sent(town, ids[::20]), within=60.0, every=1.0)
+    assert sorted(mail["mail_id"] for mail in await town.accepted()) == sorted(ids)
+
+
+async def _all_sent(town: Town, ids: list[str]) -> bool:
+    shown = [orjson.loads(await town.run("show", "--json", mail_id)) for mail_id in ids]
+    return {entry["state"] for entry in shown} == {"sent"}
+
+
+@pytest.mark.slow
+async def test_what_a_stopped_worker_had_not_begun_is_delivered_by_another_within_two_seconds(town: Town) -> None:
+    await town.be_slow(1.5)
+    await town.cluster.start_worker("one")
+    await town.cluster.wait_for_workers("one")
+    await town.publish(58)
+    await wait_until(lambda: _requests(town, 50), within=20.0)
+    await town.cluster.start_worker("two")
+    await town.cluster.wait_for_workers("two")
+    stopped_at = time.time()
+    status = await town.cluster.stop("one")
+
+    assert status == 0
+    assert time.time() - stopped_at < 8.0
+    await wait_until(lambda: town.has_accepted(58), within=20.0)
+    accepted = await town.accepted()
+    assert len(accepted) == 58
+    assert max(mail["accepted_at"] for mail in accepted) - stopped_at < 2.0 + 1.5
+
+
+async def _requests(town: Town, count: int) -> bool:
+    return await town.has_accepted(count)
+
+
+@pytest.mark.slow
+def test_the_demonstration_ends_well_on_the_emulators(pubsub: Emulators, firestore: Emulators) -> None:
+    _assert_good(_demonstration(dict(os.environ)))
+
+
+@pytest.mark.slow
+def test_the_demonstration_ends_well_without_emulators_and_says_so() -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.endswith("_EMULATOR_HOST")}
+    done = _demonstration(environ)
+
+    _assert_good(done)
+    assert b"SQLite" in done.stderr
+
+
+def _demonstration(environ: dict[str, str]) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run([*_POSTMAN, "demo", "--json"], env=environ, capture_output=True, check=False, timeout=180)
+
+
+def _assert_good(done: "subprocess.CompletedProcess[bytes]") -> None:
+    assert done.returncode == 0, done.stderr.decode()
+    result = orjson.loads(done.stdout)
+    assert result["lost"] == result["duplicates"] == result["delivered_and_dead"] == []
+    assert result["dead"] == {"refused": 12, "expired": 5, "malformed": 8}
+    assert sum(result["delivered"].values()) == result["published"] - 25
+    assert all(result["delivered"].values())
+    assert result["failed_over"] > 0
