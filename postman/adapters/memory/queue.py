@@ -20,7 +20,7 @@ from postman.ports.queue import Delivery, Message, Queue
 __all__ = ["MemoryQueue", "MemoryShards", "open_shards"]
 
 _LOOK = 0.05
-"""Seconds between two looks for a lease that ended; what arrives is seen at once."""
+"""Seconds that a wait sleeps at a time, at the least, so that a clock which jumps does not jump over what arrives."""
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +55,8 @@ class MemoryQueue:
     async def pull(self, *, max_deliveries: int, wait: float) -> Sequence[Delivery]:
         until = self._clock.now() + wait
         while not (taken := self._take(max_deliveries)) and self._clock.now() < until:
-            await self._wait(min(until - self._clock.now(), _LOOK))
+            due = min((stored.free_at for stored in self._stored.values()), default=until)
+            await self._wait(min(min(due, until) - self._clock.now(), max(_LOOK, wait / 100)))
         return taken
 
     async def extend(self, deliveries: Sequence[Delivery], seconds: float) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from postman import Address, Mail, OnDoubt
 from postman.adapters.memory.ledger import MemoryLedger
-from postman.breaker import CircuitBreaker, State as BreakerState
+from postman.breaker import CircuitBreaker
+from postman.breaker import State as BreakerState
 from postman.core.ids import MailId
 from postman.core.message import Message
 from postman.core.protocol import Claimed, Entry, State
@@ -29,6 +30,7 @@ from postman.runtime.doubts import Doubts
 from postman.runtime.failover import Failover, Route
 from postman.testing.clock import FakeClock
 from postman.testing.provider import Answer, FakeProvider
+from postman.testing.waiting import wait_until
 
 LIMITS = Limits(lease=25.0, budget=20.0)
 WINDOW = 600.0
@@ -414,8 +416,7 @@ async def test_a_worker_that_is_stopped_while_it_sends_leaves_a_doubt_not_a_ridd
     scene.failover._routes[0].provider = scene.a
     scene.a.always(Answer(delay=5.0))
     delivering = asyncio.ensure_future(scene.deliver(one))
-    while not scene.a.attempts:
-        await asyncio.sleep(0)
+    await wait_until(lambda: scene.a.attempts, within=5.0)
     delivering.cancel()
     with pytest.raises(asyncio.CancelledError):
         await delivering

@@ -1,8 +1,9 @@
 """The worker on queues and a ledger in memory: it delivers, survives outages, and drains."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from postman import Address, Mail
 from postman.adapters.clock import SystemClock
-from postman.adapters.memory import MemoryLedger, MemoryShards
+from postman.adapters.memory import MemoryLedger, MemoryQueue, MemoryShards
 from postman.breaker import CircuitBreaker
 from postman.core.ids import MailId
 from postman.core.message import Message
@@ -48,6 +49,25 @@ class Broken(MemoryLedger):
             raise LedgerUnavailableError("out of reach")
 
 
+class FlakyQueue(MemoryQueue):
+    """A queue that is out of reach for its next *failures* calls."""
+
+    failures = 0
+
+    async def publish(self, message: Message) -> None:
+        self._look()
+        await super().publish(message)
+
+    async def pull(self, *, max_deliveries: int, wait: float) -> Sequence[Delivery]:
+        self._look()
+        return await super().pull(max_deliveries=max_deliveries, wait=wait)
+
+    def _look(self) -> None:
+        if self.failures > 0:
+            self.failures -= 1
+            raise QueueUnavailableError("out of reach")
+
+
 class Scene:
     """A cluster in memory, with as many workers as a test wants."""
 
@@ -58,6 +78,12 @@ class Scene:
         self.a = FakeProvider("a", clock=self.clock, timeout=1.0)
         self.b = FakeProvider("b", clock=self.clock, timeout=1.0)
         self._ids = count()
+
+    def flaky(self, shard: int) -> FlakyQueue:
+        """Return the queue of *shard*, which can be out of reach from now on."""
+        queue = FlakyQueue(f"flaky-{shard}", self.clock, 10.0)
+        self.shards._queues[shard] = queue
+        return queue
 
     def worker(self, *, concurrency: int = 10, grace: float = 1.0) -> Worker:
         routes = [
@@ -135,7 +161,7 @@ async def test_an_idle_worker_hears_of_a_mail_on_any_shard_at_once(scene: Scene)
     async with scene.working():
         for one in mails(8):
             await scene.publish([one])
-            await wait_until(lambda one=one: one in scene.a.accepted, within=0.5)
+            await wait_until(partial(scene.a.accepted.__contains__, one), within=0.5)
 
 
 async def test_it_holds_no_more_in_flight_than_it_may(scene: Scene) -> None:
@@ -246,19 +272,9 @@ async def test_it_waits_for_a_ledger_that_is_away_when_it_starts(scene: Scene) -
 
 
 async def test_a_queue_that_fails_now_and_then_is_pulled_again(scene: Scene) -> None:
-    queue = scene.shards.queue(0)
-    pull, failures = queue.pull, 2
-
-    async def failing(*, max_deliveries: int, wait: float) -> Sequence[Delivery]:
-        nonlocal failures
-        failures -= 1
-        if failures >= 0:
-            raise QueueUnavailableError("out of reach")
-        return await pull(max_deliveries=max_deliveries, wait=wait)
-
-    queue.pull = failing  # type: ignore[method-assign] — the outermost edge of a queue in memory
-    some = mails(20)
-    await scene.publish(some)
+    queue = scene.flaky(0)
+    await scene.publish(mails(20))
+    queue.failures = 2
     async with scene.working():
         await wait_until(lambda: len(scene.a.accepted) == 20, within=10.0)
 
@@ -341,26 +357,12 @@ async def test_a_producer_serves_threads_and_asyncio_and_waits_for_all_when_it_c
 
 
 def test_a_producer_can_be_closed_unused() -> None:
-    with Producer(make_nothing, clock=SystemClock()):
-        pass
-
-
-make_nothing: Callable[[], MemoryShards] = lambda: MemoryShards(Cluster(SystemClock()))  # noqa: E731
+    Producer(lambda: MemoryShards(Cluster(SystemClock())), clock=SystemClock()).close()
 
 
 async def test_a_producer_publishes_again_when_the_queue_is_out_of_reach_for_a_while(scene: Scene) -> None:
     [one] = mails(1)
-    queue = scene.shards.queue(shard_for(one.id, SHARDS))
-    publish, failures = queue.publish, 2
-
-    async def failing(message: Message) -> None:
-        nonlocal failures
-        failures -= 1
-        if failures >= 0:
-            raise QueueUnavailableError("out of reach")
-        await publish(message)
-
-    queue.publish = failing  # type: ignore[method-assign] — the outermost edge of a queue in memory
+    scene.flaky(shard_for(one.id, SHARDS)).failures = 2
     async with Producer(lambda: scene.shards, clock=scene.clock) as producer:
         assert await producer.apublish(one) == one.id
 
@@ -369,11 +371,7 @@ async def test_a_producer_publishes_again_when_the_queue_is_out_of_reach_for_a_w
 
 async def test_a_producer_gives_up_with_the_queues_own_error(scene: Scene) -> None:
     [one] = mails(1)
-
-    async def failing(_: Message) -> None:
-        raise QueueUnavailableError("out of reach")
-
-    scene.shards.queue(shard_for(one.id, SHARDS)).publish = failing  # type: ignore[method-assign] — as above
+    scene.flaky(shard_for(one.id, SHARDS)).failures = 1_000
     async with Producer(lambda: scene.shards, clock=scene.clock, patience=0.3) as producer:
         with pytest.raises(QueueUnavailableError):
             await producer.apublish(one)
