@@ -1,0 +1,33 @@
+"""What postman is tested with, shipped for those who write adapters: a suite for each port, fakes, faults, emulators.
+
+The public names are loaded when they are first asked for: the suites need pytest, the keeper of the emulators nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from postman.testing.clock import FakeClock
+    from postman.testing.grpc_proxy import GrpcProxy
+    from postman.testing.ledger import LedgerSuite
+    from postman.testing.provider import FakeProvider, ProviderSuite
+    from postman.testing.queue import QueueSuite
+    from postman.testing.waiting import wait_until
+
+__all__ = ["FakeClock", "FakeProvider", "GrpcProxy", "LedgerSuite", "ProviderSuite", "QueueSuite", "wait_until"]
+
+_HOMES = {
+    "FakeClock": "clock",
+    "FakeProvider": "provider",
+    "GrpcProxy": "grpc_proxy",
+    "LedgerSuite": "ledger",
+    "ProviderSuite": "provider",
+    "QueueSuite": "queue",
+    "wait_until": "waiting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -115,6 +115,13 @@ class LedgerSuite(ClaimContract, DoubtContract):
             await ledger.check()
         assert (await entry_of(ledger, claim.mail_id)).token == claim.token
 
+    async def test_closing_finishes_what_is_under_way(self, ledger: Ledger) -> None:
+        """A worker that ends does not throw away what it has begun to record."""
+        claims = [asyncio.ensure_future(take(ledger, new_mail_id())) for _ in range(10)]
+        await asyncio.sleep(0)
+        await ledger.aclose()
+        assert len(await asyncio.gather(*claims)) == 10
+
     async def test_closing_twice_is_fine(self, ledger: Ledger) -> None:
         """A ledger is closed once for all who share it."""
         await take(ledger, new_mail_id())

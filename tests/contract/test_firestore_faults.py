@@ -204,6 +204,17 @@ async def test_transaction_of_a_cancelled_caller_is_ended(
     assert (await _entry(other, claim.mail_id)).state is State.SENT
 
 
+async def test_closing_waits_for_a_claim_in_trouble(ledger: FirestoreLedger, proxy: GrpcProxy) -> None:
+    """Also where it takes several calls."""
+    proxy.delay("BatchWrite", 0.2, times=1)
+    proxy.fail("BatchWrite", times=1)
+    first, second = (asyncio.create_task(_take(ledger, MailId("one"))) for _ in range(2))
+    await wait_until(lambda: proxy.troubled["BatchWrite"], within=5.0)
+    await ledger.aclose()
+    assert first.done()
+    assert second.done()
+
+
 async def test_hanging_write_is_given_up_and_recognised(ledger: FirestoreLedger, proxy: GrpcProxy) -> None:
     """A write whose answer never comes is looked for after its deadline."""
     proxy.hang("BatchWrite", after=True, times=1)

@@ -91,6 +91,9 @@ class FirestoreLedger(TransitionLedger):
         self._transactions = Transactions(self._calls, clock=clock, retention=RETENTION, jitter=jitter)
         self._writes = Grouper[Any, Outcome](self._write_group, limit=_GROUP)
         self._reads = Grouper[str, Snapshot](self._read_group, limit=_GROUP)
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def claim(self, mail_id: MailId, *, claim_id: str, digest: str, provider: str, lease: float) -> Answer:
         def transition(entry: Entry | None, now: float) -> protocol.Step[Answer]:
@@ -138,6 +141,7 @@ class FirestoreLedger(TransitionLedger):
             await self._reads.add(f"{self._root}check")
 
     async def aclose(self) -> None:
+        await self._idle.wait()
         await self._writes.aclose()
         await self._reads.aclose()
         await self._transactions.aclose()
@@ -215,11 +219,17 @@ class FirestoreLedger(TransitionLedger):
 
     @asynccontextmanager
     async def _limited(self) -> AsyncIterator[None]:
+        self._under_way += 1
+        self._idle.clear()
         try:
             async with asyncio.timeout(_TOTAL_LIMIT):
                 yield
         except TimeoutError as error:
             raise CallFailedError(self._database, Code.DEADLINE_EXCEEDED) from error
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
 
 
 def _entry_as_claimed(claim: Claim, now: float) -> Entry:

@@ -1,14 +1,20 @@
 """Entries as documents, and how the Firestore ledger is opened; nothing here connects."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postman.adapters.firestore import open_ledger
+from postman.adapters.firestore import Database, open_ledger
+from postman.adapters.firestore._channel import connect
 from postman.adapters.firestore._documents import creation, document_id, entry_of, seconds_of, update
 from postman.adapters.firestore.ledger import _waves
 from postman.core.ids import MailId
@@ -48,7 +54,7 @@ def test_entry_comes_back_as_it_was_written(entry: Entry, lease: int) -> None:
 
 
 @given(entries, entries, st.booleans())
-def test_update_changes_what_differs(before: Entry, after: Entry, is_longer: bool) -> None:  # noqa: FBT001 — hypothesis
+def test_update_changes_what_differs(before: Entry, after: Entry, is_longer: bool) -> None:
     """Applied to the document of the one entry, it makes that of the other, and its mask names nothing else."""
     if is_longer:
         after = replace(after, history=(*before.history, *after.history))
@@ -145,6 +151,44 @@ def test_missing_project_is_a_wrong_setting() -> None:
     """The message names the setting."""
     with pytest.raises(ConfigError, match="POSTMAN_PROJECT"):
         open_ledger("", Cluster(FakeClock()))
+
+
+async def test_missing_credentials_are_a_wrong_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """They are looked for at the first call, not at opening."""
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    monkeypatch.delenv("FIRESTORE_EMULATOR_HOST", raising=False)
+    ledger = open_ledger("", Cluster(FakeClock(), project="demo"))
+    with pytest.raises(ConfigError, match="credentials"):
+        await ledger.check()
+    await ledger.aclose()
+
+
+async def test_credentials_make_a_channel_to_google(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With TLS and a token for each call; nothing connects before the first one."""
+    key = tmp_path / "key.json"
+    key.write_text(json.dumps(_service_account()))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+    channel = await connect(Database("demo"))
+    assert channel.get_state() is grpc.ChannelConnectivity.IDLE
+    await channel.close()
+
+
+def test_only_the_emulator_is_told_that_we_own_it() -> None:
+    """Google's own Firestore gets the routing header and the account's token."""
+    google, emulator = Database("demo").metadata, Database("demo", emulator="127.0.0.1:1").metadata
+    assert google == (("x-goog-request-params", "database=projects%2Fdemo%2Fdatabases%2F%28default%29"),)
+    assert emulator == (*google, ("authorization", "Bearer owner"))
+
+
+def _service_account() -> dict[str, str]:
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return {
+        "type": "service_account",
+        "client_email": "worker@demo.iam.gserviceaccount.com",
+        "private_key": pem.decode(),
+        "token_uri": "https://127.0.0.1:1/token",
+    }
 
 
 def _apply(document: Any, write: Any) -> None:

@@ -20,6 +20,11 @@ def shards(clock: FakeClock) -> MemoryShards:
     return open_shards("", Cluster(clock, prefix="letters", shards=3, ack_deadline=10.0))
 
 
+async def _turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 def test_queues_are_named_as_on_a_cloud(shards: MemoryShards) -> None:
     assert [shards.queue(shard).name for shard in range(3)] == ["letters-mail-0", "letters-mail-1", "letters-mail-2"]
     assert shards.dead(2).name == "letters-mail-2-dead"
@@ -75,18 +80,35 @@ async def test_a_late_ack_takes_effect_as_long_as_nobody_else_was_handed_the_mes
 
 async def test_a_pull_waits_by_the_clock_handed_in(shards: MemoryShards, clock: FakeClock) -> None:
     pulling = asyncio.ensure_future(shards.queue(0).pull(max_deliveries=1, wait=3_600.0))
+    await _turns()
     await clock.advance(3_599.0)
     was_waiting = not pulling.done()
     await clock.advance(2.0)
 
     assert was_waiting
-    assert await pulling == []
+    assert pulling.done()
+    assert pulling.result() == []
+
+
+async def test_a_waiting_pull_gets_a_lapsed_message_to_the_moment(shards: MemoryShards, clock: FakeClock) -> None:
+    queue = shards.queue(0)
+    await queue.publish(Message(b"a"))
+    await queue.pull(max_deliveries=1, wait=0.0)
+    pulling = asyncio.ensure_future(queue.pull(max_deliveries=1, wait=3_600.0))
+    await _turns()
+    await clock.advance(9.999)
+    was_waiting = not pulling.done()
+    await clock.advance(0.002)
+
+    assert was_waiting
+    assert pulling.done()
+    assert [delivery.attempt for delivery in pulling.result()] == [2]
 
 
 async def test_all_who_wait_see_what_arrives_without_the_clock_moving(shards: MemoryShards) -> None:
     queue = shards.queue(0)
     pulls = [asyncio.ensure_future(queue.pull(max_deliveries=1, wait=60.0)) for _ in range(3)]
-    await asyncio.sleep(0)
+    await _turns()
     await asyncio.gather(*(queue.publish(Message(bytes([n]))) for n in range(3)))
     async with asyncio.timeout(1.0):
         found = await asyncio.gather(*pulls)
@@ -97,7 +119,7 @@ async def test_all_who_wait_see_what_arrives_without_the_clock_moving(shards: Me
 async def test_a_pull_that_is_cancelled_takes_nothing_along(shards: MemoryShards) -> None:
     queue = shards.queue(0)
     pulling = asyncio.ensure_future(queue.pull(max_deliveries=1, wait=60.0))
-    await asyncio.sleep(0)
+    await _turns()
     pulling.cancel()
     await asyncio.gather(pulling, return_exceptions=True)
     await queue.publish(Message(b"a"))

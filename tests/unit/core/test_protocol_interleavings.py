@@ -334,9 +334,11 @@ def _entry(known: Known, *, claim_id: str) -> Entry | None:
 
 
 def _known(entry: Entry | None) -> Known:
-    if entry is None:
-        return Known()
-    return Known(entry.state.value, entry.token, entry.provider, entry.lease_ends > NOW, entry.parked)
+    return (
+        Known()
+        if entry is None
+        else Known(entry.state.value, entry.token, entry.provider, entry.lease_ends > NOW, entry.parked)
+    )
 
 
 def _record(entry: Entry | None, worker: Worker, claim: Callable[..., Step[Answer]]) -> tuple[Entry | None, Worker]:
