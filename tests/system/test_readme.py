@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from postman.config import Settings
 from postman.testing.waiting import wait_until_blocking
 
 _ROOT = Path(__file__).parents[2]
@@ -80,12 +81,12 @@ def test_the_python_example_publishes(tmp_path: Path) -> None:
 
 
 def test_every_command_and_setting_of_the_readme_exists() -> None:
-    shown = subprocess.run(
-        [sys.executable, "-m", "postman", "--help"], capture_output=True, text=True, check=True
-    ).stdout
+    done = subprocess.run([sys.executable, "-m", "postman", "--help"], capture_output=True, text=True, check=True)
     commands = set(re.findall(r"^\| `postman (\w+)", _README, re.MULTILINE))
     assert commands
-    assert all(re.search(rf"\b{command}\b", shown) for command in commands)
+    assert all(re.search(rf"\b{command}\b", done.stdout) for command in commands)
+    settings = set(re.findall(r"^\| `POSTMAN_(\w+)`", _README, re.MULTILINE))
+    assert settings == {name.upper() for name in Settings.model_fields}
 
 
 def test_every_file_that_the_readme_points_to_exists() -> None:
