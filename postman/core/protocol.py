@@ -263,10 +263,7 @@ def sent(entry: Entry | None, now: float, *, provider: str, message_id: str, evi
     if entry is None:
         entry = Entry(State.FREE)
     if entry.state is State.SENT:
-        if (entry.provider, entry.message_id) == (provider, message_id) or not message_id:
-            return Step(entry, None)
-        again = Note(now, "accepted again", provider, message_id)
-        return Step(replace(entry, history=_noted(entry, again)), None)
+        return Step(_accepted_again(entry, now, provider, message_id), None)
     note = Note(now, "sent", provider, evidence)
     changed = _moved(
         entry, State.SENT, now, note, provider=provider, message_id=message_id, reason="", lease_ends=0.0, parked=False
@@ -287,12 +284,14 @@ def clear_doubt(entry: Entry | None, now: float, *, token: int, reason: str) -> 
 def refuse_unclaimed(entry: Entry | None, now: float, *, digest: str, reason: str) -> Step[Entry]:
     """Refuse a mail that nobody is sending (undecodable, expired); any other state stays, and is the answer.
 
-    With an empty *digest* no content is bound to the id: a valid mail with this id is still sent.
+    With an empty *digest* no content is bound to the id: a valid mail with this id is still sent. A mail of another
+    content than the one refused stays as it is.
     """
     if entry is None:
         entry = Entry(State.FREE, digest=digest)
     is_unbound = entry.state is State.REFUSED and not entry.digest and bool(digest)
-    if entry.state is not State.FREE and not is_unbound:
+    is_other = bool(entry.digest) and entry.digest != digest
+    if is_other or (entry.state is not State.FREE and not is_unbound):
         return Step(entry, entry)
     note = Note(now, "refused", "", reason)
     refused = _moved(entry, State.REFUSED, now, note, reason=reason, digest=entry.digest or digest, parked=False)
@@ -313,6 +312,15 @@ def reopen(entry: Entry | None, now: float, *, reason: str) -> Step[Entry | None
     note = Note(now, "reopened", "", reason)
     free = _moved(entry, State.FREE, now, note, token=entry.token + 1, provider="", reason="", parked=False)
     return Step(free, free)
+
+
+def _accepted_again(entry: Entry, now: float, provider: str, message_id: str) -> Entry:
+    """Note a second copy; a receipt that comes again, or says less than the first, is none."""
+    is_known = entry.provider == provider and message_id in ("", entry.message_id)
+    again = Note(now, "accepted again", provider, message_id)
+    if is_known or any(replace(note, at=now) == again for note in entry.history):
+        return entry
+    return replace(entry, history=_noted(entry, again))
 
 
 def _take_over(entry: Entry, now: float, claim_id: str) -> Step[Answer]:

@@ -2,7 +2,9 @@
 
 import pytest
 
-from postman.adapters.memory.ledger import MemoryLedger
+from postman.adapters.memory.ledger import MemoryLedger, open_ledger
+from postman.errors import ConfigError
+from postman.ports.opening import Cluster
 from postman.testing.clock import FakeClock
 from postman.testing.ledger import LedgerSuite
 
@@ -15,3 +17,10 @@ class TestMemoryLedger(LedgerSuite):
     @pytest.fixture
     def ledger(self, clock: FakeClock) -> MemoryLedger:
         return MemoryLedger(clock)
+
+
+def test_memory_has_no_place() -> None:
+    """A path after `memory:` is a misunderstanding, and is told so."""
+    assert isinstance(open_ledger("", Cluster(FakeClock())), MemoryLedger)
+    with pytest.raises(ConfigError, match="memory:"):
+        open_ledger("file.db", Cluster(FakeClock()))

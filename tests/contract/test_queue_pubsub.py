@@ -1,6 +1,7 @@
 """The queue's contract over Pub/Sub, and what only this adapter promises."""
 
 import asyncio
+import gc
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -305,6 +306,34 @@ async def test_a_server_that_says_nothing_does_not_look_like_an_empty_queue(cloc
         await shards.aclose()
 
     assert took < 6.0
+
+
+async def test_missing_credentials_are_a_wrong_setting(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PUBSUB_EMULATOR_HOST", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "nowhere/key.json")
+    shards = open_shards("", Cluster(clock, project="demo-x"))
+
+    with pytest.raises(ConfigError, match="credentials"):
+        await shards.queue(0).publish(Message(b"a"))
+    await shards.aclose()
+
+
+async def test_a_pull_that_was_cancelled_and_then_failed_leaves_no_trace(emulator: str, cluster: Cluster) -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    async with GrpcProxy(emulator) as proxy:
+        shards = open_shards(proxy.address, cluster)
+        proxy.hang("Pull")
+        pulling = asyncio.ensure_future(shards.queue(0).pull(max_deliveries=1, wait=4.0))
+        await wait_until(lambda: proxy.calls["Pull"] == 1, within=5.0)
+        pulling.cancel()
+        await asyncio.gather(pulling, return_exceptions=True)
+        proxy.heal()
+        await shards.aclose()
+        del shards, pulling
+        gc.collect()
+
+    assert complaints == []
 
 
 @pytest.mark.parametrize("prefix", ["", "1st", "google", "with space", "a" * 300])

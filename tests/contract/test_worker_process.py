@@ -1,7 +1,7 @@
 """Workers as processes: stopped, killed, cut off and started in a world that is not there yet."""
 
+import asyncio
 import signal
-import socket
 import sqlite3
 import threading
 import time
@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from postman.testing.waiting import wait_until_blocking
+from postman.testing.emulators import Emulators
+from postman.testing.waiting import wait_until, wait_until_blocking
 from tests.contract.cli.commands import CLEAN, Postman, Process, SandboxProcess, mail, running_sandbox, write_lines
 from tests.contract.cli.forks import Forks
+from tests.contract.cli.forwarder import Forwarder
 
 _GRACE = 8.0
 
@@ -108,7 +110,7 @@ def test_the_mails_of_a_killed_worker_are_delivered_once_by_another(postman: Pos
         _wait_for_requests(sandbox, 120)
         first.signal(signal.SIGKILL)
         first.ended(within=5.0)
-        _wait_for_all(sandbox, ids, within=30.0)
+        sandbox.wait_for(ids, within=30.0)
         _wait_until_sent(postman, ids[:20])
     assert first.events("worker_started")
     assert not second.events("unexpected")
@@ -116,6 +118,7 @@ def test_the_mails_of_a_killed_worker_are_delivered_once_by_another(postman: Pos
     assert postman.dead() == []
 
 
+@pytest.mark.slow
 def test_while_all_providers_are_down_nothing_is_given_up_and_nothing_spins(
     postman: Postman, sandbox: SandboxProcess
 ) -> None:
@@ -135,23 +138,54 @@ def test_while_all_providers_are_down_nothing_is_given_up_and_nothing_spins(
     assert postman.dead() == []
 
 
-def test_a_worker_without_a_usable_ledger_says_so_and_begins_once_it_is_there(
+def test_a_worker_without_a_usable_queue_says_so_and_begins_once_it_is_there(
     postman: Postman, sandbox: SandboxProcess
 ) -> None:
     ids = _publish(postman, 5)
-    assert postman("init").status == 0
-    with _locked(postman.folder / "postman.db"), postman.start("worker") as worker:
+    with _locked(postman.folder / "postman.db") as release, postman.start("worker") as worker:
         event = worker.wait_for("not_reachable", within=8.0)
         assert "postman.db is locked by another process" in event["reason"]
         assert event["retry_in"] > 0
         assert worker.is_running
         assert not worker.events("worker_started")
-    with _locked(postman.folder / "postman.db") as release, postman.start("worker") as worker:
-        worker.wait_for("not_reachable", within=8.0)
         release.set()
         worker.wait_for("reachable_again", within=8.0)
         sandbox.wait_for(ids, within=5.0)
         _stop(worker)
+
+
+async def test_a_worker_cut_off_from_pubsub_and_firestore_says_so_and_begins_once_they_are_there(
+    postman: Postman, sandbox: SandboxProcess, pubsub: Emulators, firestore: Emulators, project: str
+) -> None:
+    environment = {**pubsub.environment, **firestore.environment}
+    async with (
+        Forwarder(environment["PUBSUB_EMULATOR_HOST"]) as queue,
+        Forwarder(environment["FIRESTORE_EMULATOR_HOST"]) as ledger,
+    ):
+        backends = {
+            "POSTMAN_QUEUE": "pubsub:",
+            "POSTMAN_LEDGER": "firestore:",
+            "POSTMAN_PROJECT": project,
+            "POSTMAN_SHARDS": "2",
+        }
+        direct = postman.with_settings({**environment, **backends})
+        cut_off = direct.with_settings(
+            {
+                "PUBSUB_EMULATOR_HOST": f"127.0.0.1:{queue.port}",
+                "FIRESTORE_EMULATOR_HOST": f"127.0.0.1:{ledger.port}",
+            }
+        )
+        assert (await asyncio.to_thread(direct, "init")).status == 0
+        ids = await asyncio.to_thread(_publish, direct, 5)
+        with cut_off.start("worker") as worker:
+            await _sees(worker, "not_reachable", "Pub/Sub cannot be reached for", within=5.0)
+            await queue.open()
+            await _sees(worker, "not_reachable", "Firestore", within=5.0)
+            await ledger.open()
+            await asyncio.to_thread(sandbox.wait_for, ids, within=10.0)
+            assert worker.events("reachable_again")
+            await asyncio.to_thread(_stop, worker)
+            assert not worker.events("unexpected")
 
 
 def test_a_worker_that_waits_for_its_queue_can_be_stopped(postman: Postman) -> None:
@@ -182,7 +216,7 @@ def test_a_worker_without_work_ends_at_once(postman: Postman) -> None:
     ids=["no document", "document missing", "key missing", "not set up"],
 )
 def test_a_worker_with_wrong_settings_does_not_start(postman: Postman, settings: dict[str, str], problem: str) -> None:
-    ran = postman.anew("worker", **settings)
+    ran = postman.with_settings(settings).anew("worker")
 
     assert (ran.status, ran.out) == (2, "")
     assert problem in ran.err
@@ -190,8 +224,10 @@ def test_a_worker_with_wrong_settings_does_not_start(postman: Postman, settings:
     assert "worker_started" not in ran.err
 
 
-def _wait_for_all(sandbox: SandboxProcess, ids: list[str], *, within: float) -> None:
-    sandbox.wait_for(ids, within=within)
+async def _sees(worker: Process, event: str, reason: str, *, within: float) -> None:
+    await wait_until(
+        lambda: any(reason in seen["reason"] for seen in worker.events(event)), within=within, what=f"{event}: {reason}"
+    )
 
 
 def _wait_until_sent(postman: Postman, ids: list[str]) -> None:

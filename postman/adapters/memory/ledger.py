@@ -10,6 +10,7 @@ from typing import TypeVar
 from postman.adapters._ledger import Transition, TransitionLedger
 from postman.core.ids import MailId
 from postman.core.protocol import Entry
+from postman.errors import ConfigError
 from postman.ports.clock import Clock
 from postman.ports.opening import Cluster
 
@@ -41,6 +42,8 @@ class MemoryLedger(TransitionLedger):
         return step.answer
 
 
-def open_ledger(_: str, cluster: Cluster) -> MemoryLedger:
-    """Return a ledger of its own; nothing is shared with another call."""
+def open_ledger(rest: str, cluster: Cluster) -> MemoryLedger:
+    """Return a new, empty ledger. Raises `ConfigError` if *rest*, what follows `memory:`, is not empty."""
+    if rest:
+        raise ConfigError(f"nothing may follow memory: in the ledger's URL, not {rest!r}")
     return MemoryLedger(cluster.clock)

@@ -19,14 +19,25 @@ from google.pubsub_v1 import types
 
 from postman.errors import ConfigError, QueueError, QueueUnavailableError
 
-__all__ = ["ACKNOWLEDGE", "CREATE_SUBSCRIPTION", "CREATE_TOPIC", "GET_SUBSCRIPTION", "MODIFY", "PUBLISH", "PULL"]
-__all__ += ["Connection", "Method", "RefusedRequestError", "TimedOutError"]
+__all__ = [
+    "ACKNOWLEDGE",
+    "CREATE_SUBSCRIPTION",
+    "CREATE_TOPIC",
+    "GET_SUBSCRIPTION",
+    "MODIFY",
+    "PUBLISH",
+    "PULL",
+    "Connection",
+    "Method",
+    "RefusedRequestError",
+    "TimedOutError",
+]
 
 _HOST = "pubsub.googleapis.com:443"
 _SCOPES = ("https://www.googleapis.com/auth/pubsub",)
 _OPTIONS = (
-    ("grpc.max_send_message_length", 32 * 1024 * 1024),
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 1_000),
@@ -35,7 +46,10 @@ _OPTIONS = (
     ("grpc.primary_user_agent", "postman"),
     ("grpc.use_local_subchannel_pool", 1),
 )
-"""An outage ends for us a second after it ends; a connection that went dead without a word is seen within 40 s."""
+"""An outage ends for us a second after it ends; a connection that went dead without a word is seen within 40 s.
+
+An answer may be of any size: one that was refused here would come again and again, and block its shard.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

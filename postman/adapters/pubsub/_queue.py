@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -142,8 +143,8 @@ class PubsubQueue:
         return max(sent, self._clock.now() - _WIRE_DELAY)
 
     async def _give_back(self, pulling: "asyncio.Future[Sequence[Delivery]]") -> None:
-        ids = [delivery.receipt for delivery in await pulling]
-        if ids:
+        with suppress(QueueError):
+            ids = [delivery.receipt for delivery in await pulling]
             await self._modify(ids, 0)
 
     async def _renew(self, delivery: Delivery) -> None:
@@ -192,6 +193,8 @@ async def _divide(send: Callable[[Sequence[_T]], Awaitable[None]], items: Sequen
 
     The emulator refuses a request for one unknown id in it, and Pub/Sub for one bad message.
     """
+    if not items:
+        return []
     try:
         await send(items)
     except RefusedRequestError as error:

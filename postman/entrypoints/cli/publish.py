@@ -39,6 +39,8 @@ def publish(
 ) -> None:
     """Publish mails from files. Prints {"id","shard"} for each. If one mail is wrong, none is published."""
     chosen = settings()
+    if chosen.queue.startswith("memory:"):
+        raise ConfigError("POSTMAN_QUEUE: memory: ends with this command, and the mails with it; use sqlite:")
     set_up_logs(chosen.log_level)
     with ExitStack() as stack:
         opened, problems = open_files(files, sys.stdin.buffer)

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -131,12 +133,18 @@ class Postman:
             "MAILGUN_API_KEY": "key-sandbox",
             **settings,
         }
-        self._started = 0
+        self._started = count(1)
+
+    def with_settings(self, settings: Mapping[str, str]) -> Self:
+        """Return one in the same folder, where *settings* are in the environment too."""
+        other = copy(self)
+        other.environ = {**self.environ, **settings}
+        return other
 
     def __call__(self, *arguments: str, stdin: bytes = b"", **settings: str) -> Ran:
         """Run a command to its end, without a terminal, in a process that has imported everything already."""
-        self._started += 1
-        files = [self.folder / f"{self._started}.{name}" for name in ("in", "out", "err")]
+        number = next(self._started)
+        files = [self.folder / f"{number}.{name}" for name in ("in", "out", "err")]
         for file in files:
             file.write_bytes(stdin if file.suffix == ".in" else b"")
         status = self._forks.run(arguments, folder=self.folder, environ=self.environ | settings, files=files)
@@ -158,18 +166,20 @@ class Postman:
 
     def start(self, *arguments: str, **settings: str) -> Process:
         """Start a command that runs on."""
-        self._started += 1
-        name = f"{arguments[0]}-{self._started}"
+        name = f"{arguments[0]}-{next(self._started)}"
         return Process(arguments, folder=self.folder, environ=self.environ | settings, name=name)
 
     @contextmanager
-    def working(self, **settings: str) -> Iterator[Process]:
-        """Have a worker that has started; it is stopped at the end, and killed if it will not."""
+    def working(self, *, drains: bool = True, **settings: str) -> Iterator[Process]:
+        """Have a worker that has started. At the end it is stopped and drains, or is broken off."""
         with self.start("worker", **settings) as worker:
             worker.wait_for("worker_started")
             yield worker
             worker.signal(signal.SIGTERM)
-            assert worker.ended(within=12.0) == 0, worker.err.read_text()
+            if not drains:
+                worker.wait_for("worker_draining")
+                worker.signal(signal.SIGTERM)
+            assert worker.ended(within=12.0) == (0 if drains else 1), worker.err.read_text()
 
     def use(self, sandbox: "SandboxProcess", *, timeout: float = 5.0, look_up_after: float = 1.0) -> None:
         """Point the providers' document at *sandbox*."""
@@ -238,10 +248,10 @@ class SandboxProcess:
 
 
 @contextmanager
-def running_sandbox(folder: Path) -> Iterator[SandboxProcess]:
+def running_sandbox(folder: Path, *options: str) -> Iterator[SandboxProcess]:
     """Run a sandbox on free ports."""
     ports = ("--port", "0", "--sendgrid-port", "0", "--mailgun-port", "0")
-    with Process(["sandbox", "--json", *ports], folder=folder, environ=CLEAN, name="sandbox") as process:
+    with Process(["sandbox", "--json", *ports, *options], folder=folder, environ=CLEAN, name="sandbox") as process:
         line = wait_until_blocking(process.out.read_text, within=_LIMIT, what="the sandbox's addresses")
         sandbox = SandboxProcess(orjson.loads(line))
         try:

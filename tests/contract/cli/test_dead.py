@@ -10,8 +10,6 @@ from postman.testing.waiting import wait_until_blocking
 from tests.contract.cli.commands import Postman, Process, SandboxProcess, mail, write_lines
 from tests.contract.cli.forks import Forks
 
-_REFUSED = {"status": 400, "only": "send"}
-
 
 @pytest.fixture
 def postman(postman: Postman, sandbox: SandboxProcess) -> Postman:
@@ -34,9 +32,9 @@ def refusals(tmp_path_factory: pytest.TempPathFactory, forks: Forks, running: Sa
     postman = Postman(tmp_path_factory.mktemp("refusals"), forks)
     postman.use(running)
     running.forget()
-    running.fail("status", **_REFUSED)
+    running.fail("status", status=400, only="send")
     _publish(postman, "a", "b", "c")
-    with postman.working() as worker:
+    with postman.working(drains=False) as worker:
         _wait_for_dead(worker, 3)
     return postman.folder / "postman.db"
 
@@ -90,7 +88,7 @@ def test_replay_delivers_what_was_refused_by_a_fault_that_is_gone(refused: Postm
     ran = refused("dead", "replay", "a", "b", "--yes", "--json", "--because", "key was wrong")
 
     assert (ran.status, ran.lines) == (0, [{"published": 2, "already_sent": 0}])
-    with refused.working():
+    with refused.working(drains=False):
         sandbox.wait_for(["a", "b"], within=10.0)
     assert sorted(sandbox.accepted()) == ["a", "b"]
     assert [letter["id"] for letter in refused.dead()] == ["c"]
@@ -102,7 +100,7 @@ def test_replay_of_a_mail_that_was_sent_meanwhile_sends_nothing(refused: Postman
     """A late receipt, or a second letter of the same mail."""
     copies = shutil.copy(refused.folder / "postman.db", refused.folder / "copies.db")
     assert refused("dead", "replay", "a", "--yes").status == 0
-    with refused.working():
+    with refused.working(drains=False):
         sandbox.wait_for(["a"], within=10.0)
 
     ran = refused("dead", "replay", "a", "--yes", "--json", POSTMAN_QUEUE=f"sqlite:{copies}")
@@ -153,7 +151,7 @@ def test_a_shard_that_does_not_exist_is_wrong_use(postman: Postman) -> None:
 
 def test_shows_what_became_of_a_mail(postman: Postman, sandbox: SandboxProcess) -> None:
     _publish(postman, "a")
-    with postman.working():
+    with postman.working(drains=False):
         sandbox.wait_for(["a"], within=10.0)
         wait_until_blocking(lambda: postman("show", "a", "--json").lines[0]["state"] == "sent", within=5.0, every=0.2)
 
@@ -179,7 +177,7 @@ def test_the_same_id_published_later_with_another_content_is_a_conflict(
 ) -> None:
     _publish(postman, "a")
     _publish(postman, "a", text="Something else.")
-    with postman.working() as worker:
+    with postman.working(drains=False) as worker:
         _wait_for_dead(worker, 1)
         sandbox.wait_for(["a"], within=10.0)
 
@@ -191,7 +189,7 @@ def test_the_same_id_published_later_with_another_content_is_a_conflict(
 def test_an_expired_mail_is_not_sent(postman: Postman, sandbox: SandboxProcess) -> None:
     _publish(postman, "late", expires_at="2026-01-01T00:00:00Z")
     _publish(postman, "good")
-    with postman.working() as worker:
+    with postman.working(drains=False) as worker:
         _wait_for_dead(worker, 1)
         sandbox.wait_for(["good"], within=10.0)
 

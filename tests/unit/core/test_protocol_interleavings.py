@@ -19,8 +19,7 @@ from postman.core.ids import MailId
 from postman.core.protocol import Answer, Claim, Claimed, Conflict, Doubtful, Entry, Held, Settled, State, Step
 from postman.errors import ClaimLostError
 
-MAIL = MailId("mail")
-FIRST, SECOND = "alpha", "beta"
+MAIL, FIRST, SECOND = MailId("mail"), "alpha", "beta"
 NOW, LEASE = 0.0, 1.0
 
 
@@ -202,24 +201,23 @@ def _can_finish(worlds: Any, fair_into: dict[World, list[World]]) -> set[World]:
     ended = [world for world in worlds if world.acked and (world.entry.state == "sent" or world.dead)]
     reached = set(ended)
     while ended:
-        for world in fair_into.get(ended.pop(), ()):
-            if world not in reached:
-                reached.add(world)
-                ended.append(world)
+        news = [world for world in fair_into.get(ended.pop(), ()) if world not in reached]
+        reached.update(news)
+        ended.extend(news)
     return reached
 
 
 def _problem(before: World, after: World, programme: Programme, budget: Budget) -> str:
     """Say which promise *after* breaks, or nothing."""
     posting = [worker.token for worker in after.workers if worker.at == "posting"]
-    new_claims = sum(worker.at == "post" for worker in after.workers) - sum(w.at == "post" for w in before.workers)
+    claimed, were_claimed = (sum(worker.at == "post" for worker in world.workers) for world in (after, before))
     doubts = sum(budget[:3]) - sum(after.budget[:3])
     copies = sum(after.accepted)
     if after.acked and not after.dead and after.entry.state != "sent":
         return "lost: acknowledged, and neither sent nor dead-lettered"
     if after.entry.state == "sent" and copies == 0:
         return "recorded as sent, and nobody accepted it"
-    if before.entry.state == "sent" and new_claims > 0:
+    if before.entry.state == "sent" and claimed > were_claimed:
         return "claimed after it was recorded as sent"
     if before.entry.state == "sent" and after.entry.state != "sent":
         return "sent was taken back"
@@ -276,9 +274,8 @@ def _steps(world: World, number: int, worker: Worker, programme: Programme) -> I
 def _outcomes(world: World, number: int, worker: Worker, programme: Programme, name: str) -> Iterator[Edge]:
     taken = _accept(world, worker.provider)
     yield Edge(name + "is accepted", _with(taken, number, worker._replace(at="record sent")))
-    unknown = "fail over" if programme.takes_unknown_for_refusal else "record doubt"
+    doubtful = worker._replace(at="fail over" if programme.takes_unknown_for_refusal else "record doubt")
     if world.budget.unknown:
-        doubtful = worker._replace(at=unknown)
         yield Edge(name + "is accepted, unheard", _spend(_with(taken, number, doubtful), "unknown"), is_fault=True)
         yield Edge(name + "gets no answer", _spend(_with(world, number, doubtful), "unknown"), is_fault=True)
     if world.budget.refusals:
@@ -300,13 +297,12 @@ def _look_up(world: World, number: int, worker: Worker, programme: Programme, na
 
 def _asks_ledger(world: World, number: int, worker: Worker, programme: Programme, name: str) -> Iterator[Edge]:
     entry, then, is_known = _call(world.entry, worker, programme)
-    label = name + worker.at
     if is_known and not worker.is_known:
         world = world._replace(workers=tuple(other._replace(is_known=False) for other in world.workers))
-    yield Edge(label, _with(world, number, then)._replace(entry=entry))
+    yield Edge(name + worker.at, _with(world, number, then)._replace(entry=entry))
     if world.budget.lost:
         again = _with(world, number, worker._replace(is_known=is_known))._replace(entry=entry)
-        yield Edge(label + ", answer lost", _spend(again, "lost"), is_fault=True)
+        yield Edge(f"{name}{worker.at}, answer lost", _spend(again, "lost"), is_fault=True)
 
 
 def _call(known: Known, worker: Worker, programme: Programme) -> tuple[Known, Worker, bool]:

@@ -138,9 +138,8 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     @rule(digest=st.sampled_from(["", "d1", "d2"]))
     def refuse_unclaimed(self, digest: str) -> None:
-        if self.at == "free" and self.content not in ("", digest):
-            return
-        is_taken = self.at == "free" or (self.at == "refused" and not self.content and bool(digest))
+        is_free = self.at == "free" and self.content in ("", digest)
+        is_taken = is_free or (self.at == "refused" and not self.content and bool(digest))
         answer = self.ask(protocol.refuse_unclaimed, digest=digest, reason="r")
         assert answer == self.entry
         if is_taken:
