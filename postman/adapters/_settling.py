@@ -7,7 +7,7 @@ another worker holds. So a second settling is refused here, before it travels.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from postman.errors import DeliverySettledError, QueueError
+from postman.errors import DeliverySettledError, PostmanError
 
 __all__ = ["Settling"]
 
@@ -24,7 +24,7 @@ class Settling:
 
     @contextmanager
     def once(self, receipt: str) -> Iterator[None]:
-        """Enclose the settling of *receipt*; a failed one (`QueueError`) may be tried again.
+        """Enclose the settling of *receipt*; a failed one (`PostmanError`) may be tried again.
 
         Raises `DeliverySettledError` if it was settled before, or is being settled now.
         """
@@ -33,7 +33,7 @@ class Settling:
         self._remember(receipt)
         try:
             yield
-        except QueueError:
+        except PostmanError:
             self._settled.pop(receipt, None)
             raise
 

@@ -8,8 +8,6 @@ a traceback shows no values of variables.
 
 import logging
 import sys
-from collections.abc import MutableMapping
-from typing import Any
 
 import structlog
 
@@ -32,17 +30,9 @@ def set_up_logs(level: str) -> None:
 
 
 def _for_reading() -> list[structlog.typing.Processor]:
-    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    return [_without_control_characters, renderer]
+    """Values with control characters are quoted by the renderer itself; only the traceback must be tamed."""
+    return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
 
 
 def _for_machines() -> list[structlog.typing.Processor]:
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-
-
-def _without_control_characters(_logger: object, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
-    return {name: _printable(value) if isinstance(value, str) else value for name, value in event.items()}
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -19,7 +19,7 @@ from postman.core.message import Message
 __all__ = ["Delivery", "Message", "Queue", "ShardMap"]
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Delivery:
     """One handing-over of a message to this process.
 

@@ -127,7 +127,7 @@ class Worker:
         self._guard.close()
 
     async def run(self) -> None:
-        """Deliver until `stop`. Raises `ConfigError` where the queue or ledger is not set up."""
+        """Deliver until `stop`, waiting for a queue or ledger that is away; `ConfigError` where waiting cannot help."""
         await self._wait_until_reachable()
         leases = asyncio.create_task(self._leases.run())
         pulls = [asyncio.create_task(self._pull_from(shard)) for shard in range(self._shards.count)]

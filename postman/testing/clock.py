@@ -39,6 +39,8 @@ class FakeClock:
 
     async def advance(self, seconds: float) -> None:
         """Move by *seconds*, waking sleepers in the order in which they are due."""
+        for _ in range(5):
+            await asyncio.sleep(0)
         until = self._now + seconds
         while self._sleepers and self._sleepers[0][0] <= until:
             due, _, future = heapq.heappop(self._sleepers)

@@ -271,6 +271,10 @@ def test_there_is_one_dead_letter_for_each_bad_message_and_no_other(day: _Day) -
     assert len(day.letters) == len(_RAW)
 
 
+def test_no_control_character_of_a_stranger_is_printed(day: _Day) -> None:
+    assert [char for char in set(day.said) if not char.isprintable()] == ["\n"]
+
+
 def test_no_secret_and_no_address_is_told(day: _Day) -> None:
     assert len(day.said) > 10_000
     assert "canary" not in day.said.lower()

@@ -20,6 +20,7 @@ from postman.errors import ConfigError, QueueError, QueueUnavailableError
 from postman.ports.clock import Clock
 from postman.ports.opening import Cluster
 from postman.ports.queue import Delivery, Message, Queue, ShardMap
+from postman.testing.clock import FakeClock
 from postman.testing.emulators import Emulators
 from postman.testing.grpc_proxy import GrpcProxy, StatusCode
 from postman.testing.queue import OpenAgain, QueueSuite
@@ -187,24 +188,42 @@ async def test_a_message_that_could_not_be_published_anew_stays_what_it_was(emul
     assert [delivery.message.data for delivery in found] == [b"a"]
 
 
-async def test_a_pull_that_is_cancelled_all_the_same_takes_nothing_along(emulator: str, cluster: Cluster) -> None:
-    """Cancelled on the wire, it would take the next message until the end of a lease."""
+async def test_a_lease_counts_from_the_answer_less_its_way_not_from_a_question_long_ago(
+    emulator: str, cluster: Cluster
+) -> None:
+    """A pull that waited longer than a lease would else come with leases that look over."""
+    clock = FakeClock()
+    async with GrpcProxy(emulator) as proxy:
+        shards = open_shards(proxy.address, replace(cluster, clock=clock))
+        await shards.ensure()
+        queue = shards.queue(0)
+        pulling = asyncio.ensure_future(queue.pull(max_deliveries=1, wait=4.0))
+        await wait_until(lambda: proxy.calls["Pull"] == 1, within=5.0)
+        await clock.advance(20.0)
+        await queue.publish(Message(b"a"))
+        [late] = await pulling
+        await queue.publish(Message(b"b"))
+        [prompt] = await queue.pull(max_deliveries=1, wait=4.0)
+        await shards.aclose()
+
+    assert late.lease_ends - clock.now() == 9.0
+    assert prompt.lease_ends - clock.now() == 10.0
+
+
+async def test_what_was_settled_is_not_even_asked_to_be_extended(emulator: str, cluster: Cluster) -> None:
+    """The emulator would ignore it; Google does not promise to."""
     async with GrpcProxy(emulator) as proxy:
         shards = open_shards(proxy.address, cluster)
         await shards.ensure()
         queue = shards.queue(0)
-        pulling = asyncio.ensure_future(queue.pull(max_deliveries=10, wait=2.0))
-        await wait_until(lambda: proxy.calls["Pull"] == 1, within=5.0)
-        pulling.cancel()
-        await asyncio.gather(pulling, return_exceptions=True)
-        await queue.publish(Message(b"a"))
-        start = time.monotonic()
-        found = await _take(queue, 1)
-        took = time.monotonic() - start
+        await _publish_all(queue, "ab")
+        given_back, acked = await _take(queue, 2)
+        await queue.nack(given_back, delay=60.0)
+        await queue.ack(acked)
+        await queue.extend([given_back, acked], 30.0)
         await shards.aclose()
 
-    assert [delivery.message.data for delivery in found] == [b"a"]
-    assert took < 2.0
+    assert proxy.calls["ModifyAckDeadline"] == 1
 
 
 async def test_closing_waits_for_the_pulls_under_way(shards: ShardMap, queue: Queue) -> None:
@@ -329,9 +348,10 @@ async def test_a_pull_that_was_cancelled_and_then_failed_leaves_no_trace(emulato
         pulling.cancel()
         await asyncio.gather(pulling, return_exceptions=True)
         proxy.heal()
-        await shards.aclose()
-        del shards, pulling
+        await wait_until(lambda: not shards._queues[0]._pulls, within=5.0)
+        del pulling
         gc.collect()
+        await shards.aclose()
 
     assert complaints == []
 

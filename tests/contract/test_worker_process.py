@@ -95,7 +95,7 @@ def test_a_second_signal_breaks_off_at_once_and_no_mail_is_lost_or_sent_twice(
     sandbox.recover()
 
     with postman.working():
-        _wait_until_sent(postman, ids)
+        postman.wait_until_sent(ids, within=15.0)
     assert sorted(sandbox.accepted()) == sorted(ids)
     assert postman.dead() == []
 
@@ -106,13 +106,17 @@ def test_the_mails_of_a_killed_worker_are_delivered_once_by_another(postman: Pos
     postman.use(sandbox, timeout=1.0, look_up_after=1.0)
     ids = _publish(postman, 300)
     sandbox.fail("slow", seconds=0.3)
-    with postman.start("worker") as first, postman.working() as second:
+    with postman.start("worker") as first:
         _wait_for_requests(sandbox, 120)
         first.signal(signal.SIGKILL)
         first.ended(within=5.0)
+    assert len(postman.states(ids)) < 300
+    assert set(postman.states(ids).values()) == {"sending", "sent"}
+
+    with postman.working() as second:
         sandbox.wait_for(ids, within=30.0)
-        _wait_until_sent(postman, ids[:20])
-    assert first.events("worker_started")
+        postman.wait_until_sent(ids, within=20.0)
+    assert second.events("doubt_settled")
     assert not second.events("unexpected")
     assert sorted(sandbox.accepted()) == sorted(ids)
     assert postman.dead() == []
@@ -138,20 +142,26 @@ def test_while_all_providers_are_down_nothing_is_given_up_and_nothing_spins(
     assert postman.dead() == []
 
 
-def test_a_worker_without_a_usable_queue_says_so_and_begins_once_it_is_there(
+def test_workers_without_a_usable_queue_say_so_can_be_stopped_and_begin_once_it_is_there(
     postman: Postman, sandbox: SandboxProcess
 ) -> None:
     ids = _publish(postman, 5)
-    with _locked(postman.folder / "postman.db") as release, postman.start("worker") as worker:
-        event = worker.wait_for("not_reachable", within=8.0)
+    with (
+        _locked(postman.folder / "postman.db") as release,
+        postman.start("worker") as worker,
+        postman.start("worker") as stopped,
+    ):
+        event = worker.wait_for("not_reachable", within=10.0)
         assert "postman.db is locked by another process" in event["reason"]
         assert event["retry_in"] > 0
+        stopped.wait_for("not_reachable", within=10.0)
+        stopped.signal(signal.SIGTERM)
+        assert stopped.ended(within=8.0) == 0
         assert worker.is_running
         assert not worker.events("worker_started")
         release.set()
         worker.wait_for("reachable_again", within=8.0)
         sandbox.wait_for(ids, within=5.0)
-        _stop(worker)
 
 
 async def test_a_worker_cut_off_from_pubsub_and_firestore_says_so_and_begins_once_they_are_there(
@@ -184,16 +194,7 @@ async def test_a_worker_cut_off_from_pubsub_and_firestore_says_so_and_begins_onc
             await ledger.open()
             await asyncio.to_thread(sandbox.wait_for, ids, within=10.0)
             assert worker.events("reachable_again")
-            await asyncio.to_thread(_stop, worker)
             assert not worker.events("unexpected")
-
-
-def test_a_worker_that_waits_for_its_queue_can_be_stopped(postman: Postman) -> None:
-    _publish(postman, 1)
-    with _locked(postman.folder / "postman.db"), postman.start("worker") as worker:
-        worker.wait_for("not_reachable", within=8.0)
-        worker.signal(signal.SIGTERM)
-        assert worker.ended(within=7.0) == 0
 
 
 def test_a_worker_without_work_ends_at_once(postman: Postman) -> None:
@@ -201,7 +202,8 @@ def test_a_worker_without_work_ends_at_once(postman: Postman) -> None:
     with postman.start("worker") as worker:
         worker.wait_for("worker_started")
         began = time.monotonic()
-        _stop(worker)
+        worker.signal(signal.SIGTERM)
+        assert worker.ended(within=5.0) == 0
         assert time.monotonic() - began < 3.0
 
 
@@ -228,18 +230,6 @@ async def _sees(worker: Process, event: str, reason: str, *, within: float) -> N
     await wait_until(
         lambda: any(reason in seen["reason"] for seen in worker.events(event)), within=within, what=f"{event}: {reason}"
     )
-
-
-def _wait_until_sent(postman: Postman, ids: list[str]) -> None:
-    def all_sent() -> bool:
-        return set(postman.states(ids).values()) == {"sent"}
-
-    wait_until_blocking(all_sent, within=20.0, every=0.5, what="every mail recorded as sent")
-
-
-def _stop(worker: Process) -> None:
-    worker.signal(signal.SIGTERM)
-    assert worker.ended(within=10.0) == 0
 
 
 @contextmanager

@@ -173,7 +173,7 @@ class PubsubQueue:
 
     async def _delay(self, items: Sequence[tuple[str, int]]) -> Sequence[None]:
         by_delay: dict[int, list[str]] = defaultdict(list)
-        for receipt, seconds in dict(items).items():
+        for receipt, seconds in items:
             by_delay[seconds].append(receipt)
         await asyncio.gather(*(self._modify(ids, seconds) for seconds, ids in by_delay.items()))
         return [None] * len(items)

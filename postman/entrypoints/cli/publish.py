@@ -1,12 +1,15 @@
 """`postman publish FILE…`: checks all, then publishes all."""
 
+import os
+import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import ExitStack
-from typing import Annotated, Final
+from contextlib import AbstractContextManager, ExitStack
+from types import FrameType
+from typing import Annotated, Final, Self
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -26,7 +29,8 @@ __all__ = ["publish"]
 
 _UNDER_WAY: Final = 2_000
 _WRONG_USE: Final = 2
-_PATIENCE: Final = 15.0
+_INTERRUPTED: Final = 130
+_PATIENCE: Final = 10.0
 """Seconds for one mail: somebody sits there and waits. A service's producer is more patient."""
 _MOST_COMPLAINTS: Final = 20
 
@@ -73,6 +77,26 @@ def _stop_at_problems(problems: list[str]) -> None:
     sys.exit(_WRONG_USE)
 
 
+class _Interrupt(AbstractContextManager["_Interrupt"]):
+    """Keeps an interrupt (Ctrl-C) for later, so that no mail is left half handed over; a second one ends all at once."""
+
+    def __init__(self) -> None:
+        self.came = False
+        self._before = signal.getsignal(signal.SIGINT)
+
+    def __enter__(self) -> Self:
+        signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        if self.came:
+            os._exit(_INTERRUPTED)
+        self.came = True
+
+
 class _Publishing:
     """Publishes mails and prints what became of each, in their order."""
 
@@ -84,30 +108,33 @@ class _Publishing:
         self._under_way: deque[tuple[str, MailId, Future[MailId]]] = deque()
 
     def publish_all(self, mails: Iterable[tuple[str, Mail]]) -> None:
-        """Return when every mail is published or failed; an interrupt ends it when those under way are.
+        """Return when every mail is published or failed.
 
-        Raises `ConfigError`, once, where the settings let none be published.
+        Raises `ConfigError`, once, where the settings let none be published, and `KeyboardInterrupt` for an interrupt,
+        when the mails under way are done.
         """
         try:
-            for where, mail in mails:
-                if len(self._under_way) == _UNDER_WAY:
-                    self._finish_one()
-                self._under_way.append((where, mail.id, self._producer.publish(mail)))
-            self._finish_all()
-        except KeyboardInterrupt:
-            complain("interrupted; mails whose ids are not printed may not have been published")
-            self._finish_all()
-            raise
+            with _Interrupt() as interrupt:
+                for where, mail in mails:
+                    if interrupt.came:
+                        break
+                    if len(self._under_way) == _UNDER_WAY:
+                        self._finish_one()
+                    self._under_way.append((where, mail.id, self._producer.publish(mail)))
+                self._finish_all()
         except ConfigError:
             wait([future for *_, future in self._under_way])
             raise
+        if interrupt.came:
+            complain("interrupted; the mails whose ids are not printed were not published")
+            raise KeyboardInterrupt
 
     def _finish_all(self) -> None:
         while self._under_way:
             self._finish_one()
 
     def _finish_one(self) -> None:
-        where, mail_id, future = self._under_way[0]
+        where, mail_id, future = self._under_way.popleft()
         try:
             future.result()
         except QueueError as error:
@@ -116,7 +143,6 @@ class _Publishing:
                 complain(f"{where}: {mail_id}: {error}")
         else:
             print_json({"id": mail_id, "shard": shard_for(mail_id, self._shards)})
-        self._under_way.popleft()
         self._advance()
 
 

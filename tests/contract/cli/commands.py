@@ -1,5 +1,6 @@
 """The command as a user runs it: real processes, real files, and a sandbox that counts for itself."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -16,6 +17,10 @@ from typing import Any, Final, Self
 import httpx
 import orjson
 
+from postman.adapters.clock import SystemClock
+from postman.adapters.sqlite import open_ledger
+from postman.core.ids import MailId
+from postman.ports.opening import Cluster
 from postman.testing.waiting import wait_until_blocking
 from tests.contract.cli.forks import Forks
 
@@ -170,16 +175,15 @@ class Postman:
         return Process(arguments, folder=self.folder, environ=self.environ | settings, name=name)
 
     @contextmanager
-    def working(self, *, drains: bool = True, **settings: str) -> Iterator[Process]:
-        """Have a worker that has started. At the end it is stopped and drains, or is broken off."""
+    def working(self, **settings: str) -> Iterator[Process]:
+        """Have a worker that has started; at the end it is broken off, which is quicker than to drain."""
         with self.start("worker", **settings) as worker:
             worker.wait_for("worker_started")
             yield worker
             worker.signal(signal.SIGTERM)
-            if not drains:
-                worker.wait_for("worker_draining")
-                worker.signal(signal.SIGTERM)
-            assert worker.ended(within=12.0) == (0 if drains else 1), worker.err.read_text()
+            worker.wait_for("worker_draining")
+            worker.signal(signal.SIGTERM)
+            assert worker.ended(within=5.0) in (0, 1), worker.err.read_text()
 
     def use(self, sandbox: "SandboxProcess", *, timeout: float = 5.0, look_up_after: float = 1.0) -> None:
         """Point the providers' document at *sandbox*."""
@@ -196,8 +200,22 @@ class Postman:
         return self("dead", "list", "--json").lines
 
     def states(self, ids: Iterable[str]) -> dict[str, str]:
-        """Return what the ledger says of each mail."""
-        return {mail_id: self("show", mail_id, "--json").lines[0]["state"] for mail_id in ids}
+        """Return what the ledger says of each mail; nothing where it says nothing."""
+        return asyncio.run(_states(self.folder / "postman.db", list(ids)))
+
+    def wait_until_sent(self, ids: Iterable[str], *, within: float) -> None:
+        """Return once all of *ids* are recorded as sent."""
+        wanted = dict.fromkeys(ids, "sent")
+        wait_until_blocking(
+            lambda: self.states(wanted) == wanted, within=within, every=0.2, what=f"{len(wanted)} mails recorded"
+        )
+
+
+async def _states(path: Path, ids: Iterable[str]) -> dict[str, str]:
+    ledger = open_ledger(str(path), Cluster(SystemClock(), shards=4))
+    found = {mail_id: await ledger.find(MailId(mail_id)) for mail_id in ids}
+    await ledger.aclose()
+    return {mail_id: str(entry.state) for mail_id, entry in found.items() if entry is not None}
 
 
 class SandboxProcess:

@@ -4,12 +4,14 @@ Importing takes half a second of a processor, a fork a hundredth. The child is t
 environment, folder and files are its own, it leads its own session, and it ends as the interpreter ends.
 """
 
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +19,8 @@ from typing import Any, Self
 __all__ = ["Forks"]
 
 _LIMIT = 30
+_LATE = ("postman.adapters.mailgun", "postman.adapters.sendgrid", "postman.adapters.sqlite", "postman.sandbox")
+"""Imported by the commands themselves only when they are needed."""
 
 
 class Forks:
@@ -58,6 +62,9 @@ class Forks:
 def _serve(asking: int, answering: int) -> None:
     from postman.entrypoints.cli.app import main
 
+    for name in _LATE:
+        import_module(name)
+    gc.freeze()
     with os.fdopen(asking, "rb") as questions:
         for line in questions:
             child = os.fork()

@@ -29,7 +29,7 @@ def test_prints_id_and_shard_of_each_mail_in_order_and_nothing_else(postman: Pos
 
 
 def test_reads_json_lines_from_standard_input(postman: Postman) -> None:
-    ran = postman("publish", "-", stdin=orjson.dumps(mail("piped")))
+    ran = postman.anew("publish", "--json", "-", stdin=orjson.dumps(mail("piped")))
 
     assert (ran.status, ran.lines) == (0, [{"id": "piped", "shard": shard_for("piped", 4)}])
 
