@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from postman.core.eml.words import decode_charset, decode_words, readable
 from postman.core.text import check_line, find_control
-from postman.core.words import decode_charset, decode_words, readable
 
 
 @given(st.text(max_size=40))

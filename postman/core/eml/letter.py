@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
+from postman.core.eml.mailboxes import read_mailboxes
+from postman.core.eml.mime import Letter, open_letter, read_body
+from postman.core.eml.words import decode_words
 from postman.core.headers import MAX_HEADERS, MAX_HEADERS_BYTES, check_headers
 from postman.core.ids import MailId, check_mail_id, new_mail_id
 from postman.core.mail import MAX_ENCODED_BYTES, Address, Mail
-from postman.core.mailboxes import read_mailboxes
-from postman.core.mime import Letter, open_letter, read_body
-from postman.core.words import decode_words
 from postman.errors import InvalidMailError
 
 __all__ = ["MAX_FILE_BYTES", "mail_from_eml"]

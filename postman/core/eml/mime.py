@@ -15,10 +15,10 @@ from email.policy import Compat32
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import unquote
 
-from postman.core.filenames import safe_filename
+from postman.core.eml.filenames import safe_filename
+from postman.core.eml.words import decode_charset, decode_words, readable
 from postman.core.mail import Attachment
 from postman.core.parts import is_content_type
-from postman.core.words import decode_charset, decode_words, readable
 from postman.errors import InvalidMailError
 
 __all__ = ["Body", "Letter", "open_letter", "read_body"]

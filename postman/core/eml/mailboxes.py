@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from postman.core.eml.words import decode_words
 from postman.core.mail import Address
-from postman.core.words import decode_words
 from postman.errors import InvalidMailError
 
 __all__ = ["read_mailboxes"]
