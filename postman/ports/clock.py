@@ -13,7 +13,7 @@ class Clock(Protocol):
         ...
 
     def time(self) -> float:
-        """Seconds since 1970 (UTC): for what a mail or a provider dates, and for what processes of one machine share."""
+        """Seconds since 1970 (UTC): for what mails and providers date, and what processes of one machine share."""
         ...
 
     async def sleep(self, seconds: float) -> None:

@@ -30,6 +30,7 @@ _LOG = structlog.get_logger("postman.producer")
 
 _PATIENCE: Final = 60.0
 _AT_ONCE: Final = 2_000
+_QUIET: Final = 5.0
 
 
 class Producer:
@@ -50,6 +51,7 @@ class Producer:
         self._places: asyncio.Semaphore | None = None
         self._open: set[Future[Any]] = set()
         self._is_closed = False
+        self._tell_again_at = 0.0
 
     def publish(self, mail: Mail, *, trace: Mapping[str, str] | None = None) -> "Future[MailId]":
         """Publish *mail*; the future holds its id once the queue has it. Thread-safe, and never blocks.
@@ -138,8 +140,15 @@ class Producer:
                 pause = waits.next()
                 if self._clock.now() + pause > until:
                     raise
-                _LOG.warning("publish_failed", mail_id=mail_id, queue=queue.name, reason=str(error))
+                self._tell(mail_id, error)
                 await self._clock.sleep(pause)
+
+    def _tell(self, mail_id: MailId, error: QueueUnavailableError) -> None:
+        """Log an outage now and then, not for each of the mails that wait for its end."""
+        now = self._clock.now()
+        if now >= self._tell_again_at:
+            self._tell_again_at = now + _QUIET
+            _LOG.warning("publish_failed", mail_id=mail_id, waiting=len(self._open), reason=str(error))
 
     async def _finish(self) -> None:
         while self._open:

@@ -129,6 +129,8 @@ class Worker:
     async def run(self) -> None:
         """Deliver until `stop`, waiting for a queue or ledger that is away; `ConfigError` where waiting cannot help."""
         await self._wait_until_reachable()
+        if self.is_draining:
+            return
         leases = asyncio.create_task(self._leases.run())
         pulls = [asyncio.create_task(self._pull_from(shard)) for shard in range(self._shards.count)]
         _LOG.info("worker_started", shards=self._shards.count, concurrency=self._settings.concurrency)

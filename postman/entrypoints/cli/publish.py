@@ -78,7 +78,7 @@ def _stop_at_problems(problems: list[str]) -> None:
 
 
 class _Interrupt(AbstractContextManager["_Interrupt"]):
-    """Keeps an interrupt (Ctrl-C) for later, so that no mail is left half handed over; a second one ends all at once."""
+    """Keeps an interrupt (Ctrl-C) for later, so that no mail is half handed over; a second one ends all at once."""
 
     def __init__(self) -> None:
         self.came = False
