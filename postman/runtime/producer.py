@@ -151,7 +151,6 @@ class Producer:
             _LOG.warning("publish_failed", mail_id=mail_id, waiting=len(self._open), reason=str(error))
 
     async def _finish(self) -> None:
-        while self._open:
-            await asyncio.wait([asyncio.wrap_future(future) for future in list(self._open)])
+        await asyncio.gather(*map(asyncio.wrap_future, list(self._open)), return_exceptions=True)
         if self._shards is not None:
             await self._shards.aclose()
