@@ -1,6 +1,6 @@
 """The only module that knows both sides: it finds adapters by URL or kind and joins them to the runtime."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from random import Random
@@ -35,6 +35,9 @@ __all__ = [
 _NEEDS: Final = {"pubsub": "gcp", "firestore": "gcp"}
 """Which extra brings the libraries of an adapter of ours."""
 
+_Closing = Callable[[], Coroutine[Any, Any, None]]
+
+_PULL_WAIT: Final = 2.0
 _MARGIN: Final = 3.0
 """Seconds that the calls to the ledger around an attempt may take."""
 
@@ -74,7 +77,7 @@ def open_failover(entries: Sequence[ProviderEntry], *, clock: Clock, random: Ran
     return Failover([_route(entry, clock) for entry in entries if entry.enabled], clock=clock, random=random)
 
 
-def open_worker(settings: Settings, environ: Mapping[str, str]) -> tuple[Worker, Callable[[], Any]]:
+def open_worker(settings: Settings, environ: Mapping[str, str]) -> tuple[Worker, _Closing]:
     """Return a worker and what closes all that it uses."""
     clock = SystemClock()
     failover = open_failover(provider_entries(settings, environ), clock=clock)
@@ -92,6 +95,7 @@ def open_worker(settings: Settings, environ: Mapping[str, str]) -> tuple[Worker,
             ack_deadline=settings.ack_deadline,
             grace=settings.grace,
             doubt_window=settings.doubt_window,
+            pull_wait=min(_PULL_WAIT, settings.grace / 4),
         ),
         new_claim_id=lambda: uuid4().hex,
     )

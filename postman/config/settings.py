@@ -5,6 +5,7 @@ names the variable.
 """
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Annotated, Final, Self
 
@@ -15,8 +16,8 @@ from postman.errors import ConfigError
 __all__ = ["Settings"]
 
 _PREFIX: Final = "POSTMAN_"
-_NOT_OURS: Final = frozenset({"POSTMAN_PYTHON"})
-"""Read by `emulator.sh`, not here."""
+_NOT_OURS: Final = re.compile(r"POSTMAN_(PYTHON|API_KEY|(PORT|SERVICE)(_.*)?)")
+"""Others' names: of `emulator.sh`, of the API tool called Postman, and what Kubernetes sets for a Service `postman`."""
 
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -53,7 +54,7 @@ class Settings(BaseModel):
         given = {
             name.removeprefix(_PREFIX).lower(): value
             for name, value in environ.items()
-            if name.startswith(_PREFIX) and name not in _NOT_OURS and value
+            if name.startswith(_PREFIX) and not _NOT_OURS.fullmatch(name) and value
         }
         given.setdefault("project", environ.get("GOOGLE_CLOUD_PROJECT", ""))
         try:

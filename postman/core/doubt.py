@@ -85,11 +85,11 @@ def _ask(case: Situation) -> Clear | Wait:
         return Clear("the provider does not have it")
     end = case.window if case.found is Found.UNASKABLE else _patience(case)
     if case.found is Found.NO:
-        return Wait(_pause(case, case.look_up_after))
+        end = case.look_up_after
     if case.age >= end:
-        return Clear("nobody could be asked")
-    if case.found is Found.UNASKABLE and case.expires_in is not None and case.expires_in < end - case.age:
-        return Clear("it expires before anybody could be asked")
+        return Clear("nobody gave an answer that decides")
+    if case.expires_in is not None and 0 < case.expires_in < end - case.age:
+        return Clear("it expires before there can be evidence")
     return Wait(_pause(case, end))
 
 

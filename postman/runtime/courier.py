@@ -8,6 +8,7 @@ happens at which outcome is the table in `docs/design.md`.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, assert_never
 
 import structlog
@@ -15,7 +16,7 @@ import structlog
 from postman.core.backoff import Backoff
 from postman.core.ids import MailId, is_mail_id
 from postman.core.mail import Mail
-from postman.core.protocol import Claim, Claimed, Conflict, Doubtful, Entry, Held, Settled, State
+from postman.core.protocol import Answer, Claim, Claimed, Conflict, Doubtful, Entry, Held, Settled, State
 from postman.core.verdict import Ack, DeadLetter, DeadReason, GiveBack, Verdict
 from postman.core.wire import decode_message, digest
 from postman.errors import (
@@ -39,6 +40,8 @@ _LOG = structlog.get_logger("postman.courier")
 
 _LONGEST_DELAY: Final = 600.0
 _PATIENCE: Final = 5.0
+_LONGEST_REST: Final = 60.0
+_PAUSE: Final = 0.2
 _ROUNDS: Final = 3
 
 
@@ -77,7 +80,8 @@ class Courier:
     async def deal_with(self, delivery: Delivery) -> Verdict:
         """Return what becomes of *delivery*; its mail is sent by then, or not, as the ledger says.
 
-        Raises `LedgerUnavailableError` when nothing was sent and nothing could be recorded.
+        Raises `LedgerUnavailableError` when something other than an acceptance could not be recorded: the delivery
+        comes back, and the ledger then says what to do.
         """
         try:
             mail = decode_message(delivery.message)
@@ -121,12 +125,33 @@ class Courier:
             case never:
                 assert_never(never)
 
-    async def _claim(
-        self, mail_id: MailId, content: str, provider: str
-    ) -> Claimed | Held | Settled | Doubtful | Conflict:
-        return await self._ledger.claim(
-            mail_id, claim_id=self._new_claim_id(), digest=content, provider=provider, lease=self._limits.lease
+    async def _claim(self, mail_id: MailId, content: str, provider: str) -> Answer:
+        """Claim, once more where the answer was lost; a claim that nobody will use is given back."""
+        claim = partial(
+            self._ledger.claim,
+            mail_id,
+            claim_id=self._new_claim_id(),
+            digest=content,
+            provider=provider,
+            lease=self._limits.lease,
         )
+        try:
+            return await self._twice(claim)
+        except asyncio.CancelledError:
+            await self._try_once(self._unclaim(claim))
+            raise
+
+    async def _twice(self, claim: Callable[[], Awaitable[Answer]]) -> Answer:
+        try:
+            return await claim()
+        except LedgerUnavailableError:
+            await self._clock.sleep(_PAUSE)
+            return await claim()
+
+    async def _unclaim(self, claim: Callable[[], Awaitable[Answer]]) -> None:
+        answer = await claim()
+        if isinstance(answer, Claimed):
+            await self._ledger.release(answer.claim, reason="its worker was stopped")
 
     async def _send(self, mail: Mail, claim: Claim, leave: Leave, begun: float) -> Verdict:
         current = claim
@@ -156,7 +181,14 @@ class Courier:
         return Ack()
 
     async def _record_sent(self, claim: Claim, receipt: Receipt) -> None:
-        """Insist: between the acceptance and its record lies the gap that nobody can close."""
+        """Insist, also a last time when the worker is stopped: here lies the gap that nobody can close."""
+        try:
+            await self._insist_on(claim, receipt)
+        except asyncio.CancelledError:
+            await self._try_once(self._ledger.record_sent(claim, receipt))
+            raise
+
+    async def _insist_on(self, claim: Claim, receipt: Receipt) -> None:
         waits = Backoff(0.1, longest=5.0)
         while True:
             try:
@@ -180,11 +212,15 @@ class Courier:
         return DeadLetter(DeadReason.REFUSED, detail)
 
     async def _released(self, claim: Claim, none: NoProviderError) -> Verdict:
+        """Let a mail that fails everywhere rest ever longer, or it alone would keep every breaker open."""
         try:
             await self._ledger.release(claim, reason=str(none))
         except ClaimLostError:
             return GiveBack(1.0)
-        return GiveBack(0.0 if self._is_draining() else min(none.retry_after, _LONGEST_DELAY))
+        if self._is_draining():
+            return GiveBack(0.0)
+        rest = min(_LONGEST_REST, 2.0 ** min(claim.attempts - 1, 6))
+        return GiveBack(min(max(none.retry_after, rest), _LONGEST_DELAY))
 
     async def _unknown(self, claim: Claim, problem: str) -> Verdict:
         _LOG.warning("in_doubt", mail_id=claim.mail_id, provider=claim.provider, problem=problem)

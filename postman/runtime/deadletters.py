@@ -6,14 +6,16 @@ its two steps) is shown once and acted upon as one.
 """
 
 import asyncio
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Final
 
 from postman.core.ids import MailId
 from postman.core.protocol import State
 from postman.core.shards import shard_for
-from postman.errors import ClaimHeldError
+from postman.core.verdict import DeadReason
 from postman.ports.ledger import Ledger
 from postman.ports.queue import Delivery, Message, Queue, ShardMap
 
@@ -21,6 +23,8 @@ __all__ = ["Choice", "DeadLetter", "DeadLetters", "Replayed"]
 
 _PULL: Final = 100
 _MARKS: Final = ("dead_", "CloudPubSubDeadLetter")
+_OF_NO_ENTRY: Final = (DeadReason.CONFLICT, DeadReason.MALFORMED)
+"""Reasons of letters that are not the mail which the ledger knows by that id."""
 _UNTOLD: Final = "delivery attempts exhausted"
 
 
@@ -62,6 +66,8 @@ class Replayed:
 
     published: int = 0
     already_sent: int = 0
+    held: int = 0
+    """Left where they are, since a worker is dead-lettering the mail at this moment: try again in a minute."""
 
 
 class DeadLetters:
@@ -81,20 +87,19 @@ class DeadLetters:
         """Send the chosen letters back to their shards; those that were sent after all are only dropped.
 
         The ledger reopens a mail first, then it is published, then its dead letter goes: broken off anywhere, it can be
-        run again. Raises `ClaimHeldError` for a mail that a worker is sending at this moment.
+        run again.
         """
-        letters = await self._take(choice)
-        published = already_sent = 0
-        for number, letter in enumerate(letters):
-            try:
-                was_sent = await self._replay(letter, reason)
-            except BaseException:
-                await self._give_back(letters[number:])
-                raise
-            published += not was_sent
-            already_sent += was_sent
-            done()
-        return Replayed(published, already_sent)
+        left = deque(await self._take(choice))
+        ends: Counter[str] = Counter()
+        try:
+            while left:
+                ends[await self._replay(left[0], reason)] += 1
+                left.popleft()
+                done()
+        except BaseException:
+            await asyncio.gather(*(self._give_back([letter]) for letter in left), return_exceptions=True)
+            raise
+        return Replayed(ends["published"], ends["already_sent"], ends["held"])
 
     async def drop(self, choice: Choice, *, done: Callable[[], None] = lambda: None) -> int:
         """Remove the chosen letters for good; the ledger keeps what it knows of them. Return how many."""
@@ -104,19 +109,21 @@ class DeadLetters:
             done()
         return len(letters)
 
-    async def _replay(self, letter: DeadLetter, reason: str) -> bool:
-        """Return whether it was sent already."""
-        if letter.mail_id:
+    async def _replay(self, letter: DeadLetter, reason: str) -> str:
+        """Return what became of it, as a field of `Replayed`."""
+        if letter.mail_id and letter.reason not in _OF_NO_ENTRY:
             entry = await self._ledger.reopen(MailId(letter.mail_id), reason=reason)
-            if entry is not None and entry.state is State.SENT and letter.reason != "conflict":
+            state = None if entry is None else entry.state
+            if state is State.SENT:
                 await self._remove(letter)
-                return True
-            if entry is not None and entry.state is State.SENDING:
-                raise ClaimHeldError(f"{letter.mail_id}: a worker is sending it now; try again in a minute")
+                return "already_sent"
+            if state is State.IN_DOUBT and letter.reason == DeadReason.IN_DOUBT:
+                await self._give_back([letter])
+                return "held"
         shard = shard_for(letter.mail_id, self._shards.count) if letter.mail_id else letter.shard
         await self._shards.queue(shard).publish(_original(letter.message))
         await self._remove(letter)
-        return False
+        return "published"
 
     async def _remove(self, letter: DeadLetter) -> None:
         queue = self._shards.dead(letter.shard)
@@ -136,7 +143,7 @@ class DeadLetters:
         others: list[DeadLetter] = []
         for delivery in await _all_of(queue):
             letter = _letter(delivery, shard)
-            key = letter.mail_id or delivery.receipt
+            key = _key(letter, delivery)
             if not choice.includes(letter):
                 others.append(letter)
             elif key in chosen:
@@ -166,6 +173,11 @@ def _letter(delivery: Delivery, shard: int) -> DeadLetter:
         message=delivery.message,
         copies=(delivery,),
     )
+
+
+def _key(letter: DeadLetter, delivery: Delivery) -> str:
+    """Copies are of one mail and one content; without an id every letter is its own."""
+    return f"{letter.mail_id} {sha256(letter.message.data).hexdigest()}" if letter.mail_id else delivery.receipt
 
 
 def _joined(first: DeadLetter, second: DeadLetter) -> DeadLetter:

@@ -17,7 +17,7 @@ from typing import Final
 
 import structlog
 
-from postman.breaker import CircuitBreaker, Permit, RejectedError
+from postman.breaker import CircuitBreaker, Permit, RejectedError, State
 from postman.core.mail import Mail
 from postman.errors import (
     CredentialsError,
@@ -40,6 +40,7 @@ _LOG = structlog.get_logger("postman.failover")
 _LOCKED_OUT: Final = 300.0
 _PAUSE: Final = 5.0
 _BUSY: Final = 0.05
+_LOOK_AGAIN: Final = 0.5
 
 OnMove = Callable[[str], Awaitable[None]]
 """Called with the next provider's name before a mail goes there; what it raises stops the mail."""
@@ -64,7 +65,12 @@ class Route:
         """Return the seconds until this provider may take another mail; 0 where it may now."""
         if self.concurrency is not None and self.in_flight >= self.concurrency:
             return max(_BUSY, self.paused_until - now)
-        return max(self.breaker.retry_after(), self.paused_until - now, self._next_free - now, 0.0)
+        return max(self._breaker_wait(), self.paused_until - now, self._next_free - now, 0.0)
+
+    def _breaker_wait(self) -> float:
+        """A probe that is under way may end at any moment: look again soon, not when its lease ends."""
+        wait = self.breaker.retry_after()
+        return min(wait, _LOOK_AGAIN) if self.breaker.state is State.HALF_OPEN else wait
 
     def enter(self, now: float) -> Permit:
         """Take a place; raises `RejectedError` where the breaker lets nobody through."""
@@ -156,6 +162,7 @@ class Failover:
             except BaseException:
                 self.give_back(leave)
                 raise
+            self._check_time(leave, deadline, mail)
             _LOG.info("failed_over", mail_id=mail.id, provider=leave.provider, tried=list(tried))
 
     async def aclose(self) -> None:

@@ -1,7 +1,7 @@
 """The gate over the mails that a worker holds.
 
 Whoever wants to take mails asks for places first; when the gate closes, nobody
-gets any more, and `wait_until_empty` returns when the last place was left.
+gets any more.
 """
 
 import asyncio
@@ -18,8 +18,6 @@ class Guard:
         self._held = 0
         self._closed = asyncio.Event()
         self._waiters: deque[asyncio.Future[None]] = deque()
-        self._empty = asyncio.Event()
-        self._empty.set()
 
     @property
     def held(self) -> int:
@@ -38,15 +36,12 @@ class Guard:
             return 0
         taken = min(most, self._capacity - self._held)
         self._held += taken
-        self._empty.clear()
         self._wake()
         return taken
 
     def exit(self, places: int = 1) -> None:
         """Leave *places* that were taken."""
         self._held -= places
-        if self._held == 0:
-            self._empty.set()
         self._wake()
 
     def close(self) -> None:
@@ -57,9 +52,6 @@ class Guard:
 
     async def wait_until_closed(self) -> None:
         await self._closed.wait()
-
-    async def wait_until_empty(self) -> None:
-        await self._empty.wait()
 
     async def _wait_for_turn(self) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -15,6 +15,7 @@ import structlog
 from postman.errors import QueueError
 from postman.ports.clock import Clock
 from postman.ports.queue import Delivery, Queue
+from postman.runtime.surprise import reason_of
 
 __all__ = ["LeaseKeeper"]
 
@@ -41,16 +42,14 @@ class LeaseKeeper:
     def drop(self, delivery: Delivery) -> None:
         self._kept.pop(delivery, None)
 
-    def left(self, delivery: Delivery) -> float:
-        """Return the seconds for which *delivery* is still ours; 0 where it is not kept."""
-        kept = self._kept.get(delivery)
-        return max(0.0, kept[1] - self._clock.now()) if kept else 0.0
-
     async def run(self) -> None:
         """Extend until cancelled."""
         while True:
             await self._clock.sleep(self._seconds / 6)
-            await self.extend_due()
+            try:
+                await self.extend_due()
+            except Exception as error:  # noqa: BLE001 — without this task every lease would run out
+                _LOG.error("leases_not_extended", **reason_of(error))
 
     async def extend_due(self) -> None:
         """Extend what is past half of its time, once."""

@@ -20,7 +20,7 @@ import structlog
 
 from postman.core.backoff import Backoff
 from postman.core.verdict import GiveBack, Verdict
-from postman.errors import LedgerUnavailableError, QueueError, QueueUnavailableError
+from postman.errors import ConfigError, LedgerUnavailableError, QueueUnavailableError
 from postman.ports.clock import Clock
 from postman.ports.ledger import Ledger
 from postman.ports.queue import Delivery, ShardMap
@@ -30,6 +30,7 @@ from postman.runtime.failover import Failover
 from postman.runtime.guard import Guard
 from postman.runtime.lease import LeaseKeeper
 from postman.runtime.settler import Settler
+from postman.runtime.surprise import reason_of
 
 __all__ = ["Tally", "Worker", "WorkerSettings"]
 
@@ -135,9 +136,10 @@ class Worker:
         pulls = [asyncio.create_task(self._pull_from(shard)) for shard in range(self._shards.count)]
         _LOG.info("worker_started", shards=self._shards.count, concurrency=self._settings.concurrency)
         try:
-            await self._first_of(self._guard.wait_until_closed(), *pulls)
-            await self._drain(pulls)
+            await self._first_of(self._guard.wait_until_closed(), leases, *pulls)
         finally:
+            self._guard.close()
+            await self._drain(pulls)
             leases.cancel()
             for pull in pulls:
                 pull.cancel()
@@ -148,8 +150,7 @@ class Worker:
         waits = Backoff(0.5, longest=_LONGEST_PAUSE)
         while not self._guard.is_closed:
             try:
-                await self._shards.check()
-                await self._ledger.check()
+                await self._first_of(self._check(), self._guard.wait_until_closed())
             except (QueueUnavailableError, LedgerUnavailableError) as error:
                 pause = waits.next()
                 _LOG.error("not_reachable", reason=str(error), retry_in=round(pause, 1))
@@ -158,6 +159,10 @@ class Worker:
                 if waits.failures:
                     _LOG.info("reachable_again")
                 return
+
+    async def _check(self) -> None:
+        await self._shards.check()
+        await self._ledger.check()
 
     async def _pull_from(self, shard: int) -> None:
         waits = Backoff(0.5, longest=_LONGEST_PAUSE)
@@ -169,9 +174,11 @@ class Worker:
             held: list[_Held] = []
             try:
                 held = await self._pull(shard, places)
-            except QueueError as error:
+            except ConfigError:
+                raise
+            except Exception as error:  # noqa: BLE001 — one shard's surprise must not stop the others
                 pause = waits.next()
-                _LOG.error("pull_failed", shard=shard, reason=str(error), retry_in=round(pause, 1))
+                _LOG.error("pull_failed", shard=shard, retry_in=round(pause, 1), **reason_of(error))
                 await self._pause(pause)
             else:
                 if waits.failures:
@@ -220,9 +227,9 @@ class Worker:
             verdict = await self._courier.deal_with(delivery)
         except LedgerUnavailableError as error:
             return GiveBack(self._ledger_failed(error))
-        except Exception:  # noqa: BLE001 — the outermost loop: one mail's surprise must not stop the others
-            _LOG.exception("unexpected", mail_id=delivery.message.attributes.get("mail_id"))
-            return GiveBack(min(60.0, 2.0**delivery.attempt))
+        except Exception as error:  # noqa: BLE001 — the outermost loop: one mail's surprise must not stop the others
+            _LOG.error("unexpected", mail_id=delivery.message.attributes.get("mail_id"), **reason_of(error))
+            return GiveBack(min(60.0, 2.0 ** min(delivery.attempt, 6)))
         self._ledger_waits.reset()
         self.tally.count(verdict)
         return verdict

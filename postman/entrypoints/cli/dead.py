@@ -97,10 +97,12 @@ def replay(
 
         replayed = _run(lambda dead: dead.replay(choice, reason=because, done=done), shard)
     if json:
-        print_json({"published": replayed.published, "already_sent": replayed.already_sent})
+        print_json({"published": replayed.published, "already_sent": replayed.already_sent, "held": replayed.held})
     else:
         OUT.print(f"{replayed.published} sent back to their shards, {replayed.already_sent} had been sent already")
-    _end(ids, replayed.published + replayed.already_sent)
+        if replayed.held:
+            OUT.print(f"{replayed.held} are being dead-lettered at this moment: try again in a minute")
+    _end(ids, replayed.published + replayed.already_sent + replayed.held)
 
 
 @app.command()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Final
 
 from postman.config import Settings
@@ -14,6 +15,8 @@ from postman.wiring import open_worker
 __all__ = ["worker"]
 
 _BROKEN_OFF: Final = 1
+_CLOSING: Final = 1.0
+"""Seconds: grace and this together stay below the ten that Cloud Run gives."""
 
 
 def worker() -> None:
@@ -38,5 +41,6 @@ async def _work(chosen: Settings) -> int:
     try:
         await delivering.run()
     finally:
-        await close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(close(), _CLOSING)
     return 0 if signals < 2 else _BROKEN_OFF

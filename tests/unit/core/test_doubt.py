@@ -40,6 +40,17 @@ def test_a_code_that_expires_before_the_window_closes_is_sent_at_once() -> None:
     assert isinstance(next_step(case), Clear)
 
 
+@pytest.mark.parametrize("found", [Found.NO, Found.NO_ANSWER])
+def test_so_is_a_code_that_expires_before_its_provider_can_give_evidence(found: Found) -> None:
+    assert isinstance(next_step(replace(ASKABLE, found=found, expires_in=300.0)), Clear)
+    assert isinstance(next_step(replace(ASKABLE, found=found, expires_in=3_000.0)), Wait)
+
+
+@pytest.mark.parametrize("found", [Found.NO, Found.NO_ANSWER, Found.UNASKABLE])
+def test_a_mail_that_expired_has_time_to_wait_for_evidence(found: Found) -> None:
+    assert isinstance(next_step(replace(ASKABLE, found=found, expires_in=-1.0)), Wait)
+
+
 def test_a_look_up_that_fails_is_tried_until_patience_ends() -> None:
     case = replace(ASKABLE, found=Found.NO_ANSWER)
 

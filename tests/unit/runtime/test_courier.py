@@ -374,7 +374,7 @@ async def test_a_doubt_at_a_provider_that_was_retired_waits_for_the_window(scene
 
 
 async def test_without_the_ledger_nothing_is_sent(scene: Scene) -> None:
-    scene.ledger.failures = {"before": 1}
+    scene.ledger.failures = {"before": 2}
 
     with pytest.raises(LedgerUnavailableError):
         await scene.deliver(mail())
@@ -431,3 +431,72 @@ async def test_a_worker_that_drains_gives_back_at_once(scene: Scene, answer: Ans
     scene.b.then(down("b"))
 
     assert await scene.deliver(mail()) == GiveBack(0.0)
+
+
+async def test_a_claim_whose_reply_was_lost_is_asked_for_again_and_recognised(scene: Scene) -> None:
+    one = mail()
+    scene.ledger.failures = {"after": 1}
+
+    assert await scene.deliver(one) == Ack()
+    assert [note.event for note in (await scene.entry(one)).history] == ["claimed", "sent"]
+
+
+async def test_a_worker_that_is_stopped_while_it_claims_leaves_the_mail_free(scene: Scene) -> None:
+    one = mail()
+    claim = scene.ledger._apply
+
+    class Slow(FlakyLedger):
+        is_slow = True
+
+        async def _apply(self, mail_id: MailId, transition: Any) -> Any:
+            answer = await claim(mail_id, transition)
+            if self.is_slow:
+                self.is_slow = False
+                await asyncio.sleep(30.0)
+            return answer
+
+    scene.courier._ledger = Slow(scene.clock)
+    delivering = asyncio.ensure_future(scene.deliver(one))
+    await wait_until(lambda: scene.ledger.find(one.id), within=5.0)
+    delivering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await delivering
+
+    assert (await scene.entry(one)).state is State.FREE
+    assert not scene.a.attempts
+
+
+async def test_an_acceptance_is_recorded_also_by_a_worker_that_is_stopped_while_it_insists(scene: Scene) -> None:
+    one = mail()
+    clock = FakeClock(auto=False)
+
+    class LedgerGoesAway(FakeProvider):
+        async def send(self, mail: Mail, *, timeout: float | None = None) -> Receipt:
+            scene.ledger.failures = {"before": 1}
+            return await super().send(mail, timeout=timeout)
+
+    scene.failover._routes[0].provider = LedgerGoesAway("a", clock=scene.clock)
+    scene.courier._clock = clock
+    delivering = asyncio.ensure_future(scene.deliver(one))
+    await wait_until(lambda: clock._sleepers, within=5.0)
+    delivering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await delivering
+
+    assert (await scene.entry(one)).state is State.SENT
+
+
+async def test_a_mail_that_fails_everywhere_rests_ever_longer(scene: Scene) -> None:
+    one = mail()
+    scene.a.always(down())
+    scene.b.always(down("b"))
+    rests = []
+    for _ in range(9):
+        verdict = await scene.deliver(one)
+        assert isinstance(verdict, GiveBack)
+        rests.append(verdict.delay)
+        for breaker in scene.breakers.values():
+            breaker.close()
+
+    assert rests == sorted(rests)
+    assert rests[-1] == 60.0

@@ -259,3 +259,25 @@ def test_homes_are_spread_by_weight() -> None:
         homes.append(Failover(routes, clock=clock, random=Random(seed)).choose().provider)
 
     assert 170 <= homes.count("a") <= 230
+
+
+async def test_nothing_starts_after_a_move_that_took_too_long(scene: Scene) -> None:
+    scene.a.then(down("a"))
+
+    async def slow(_: str) -> None:
+        await scene.clock.sleep(95.0)
+
+    with pytest.raises(NoProviderError):
+        await scene.failover.send(MAIL, scene.failover.choose(), deadline=scene.clock.now() + 100.0, on_move=slow)
+    assert not scene.b.attempts
+    assert [route.in_flight for route in scene.routes] == [0, 0]
+
+
+async def test_a_probe_that_is_under_way_is_waited_for_only_a_little(scene: Scene) -> None:
+    for route in scene.routes:
+        route.breaker.trip(10.0)
+    await scene.clock.advance(10.0)
+    probes = [scene.failover.choose(), scene.failover.choose()]
+
+    assert scene.failover.wait() == 0.5
+    assert {probe.provider for probe in probes} == {"a", "b"}

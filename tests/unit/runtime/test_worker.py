@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+import structlog
 
 from postman import Address, Mail
 from postman.adapters.clock import SystemClock
@@ -15,11 +16,18 @@ from postman.adapters.memory import MemoryLedger, MemoryQueue, MemoryShards
 from postman.breaker import CircuitBreaker
 from postman.core.ids import MailId
 from postman.core.message import Message
-from postman.core.protocol import State
+from postman.core.protocol import Claimed, State
 from postman.core.shards import shard_for
 from postman.core.wire import message_for
-from postman.errors import LedgerUnavailableError, MailRejectedError, ProviderDownError, QueueUnavailableError
+from postman.errors import (
+    ConfigError,
+    LedgerUnavailableError,
+    MailRejectedError,
+    ProviderDownError,
+    QueueUnavailableError,
+)
 from postman.ports.opening import Cluster
+from postman.ports.provider import Receipt
 from postman.ports.queue import Delivery
 from postman.runtime.courier import Limits
 from postman.runtime.deadletters import Choice, DeadLetters
@@ -375,3 +383,82 @@ async def test_a_producer_gives_up_with_the_queues_own_error(scene: Scene) -> No
     async with Producer(lambda: scene.shards, clock=scene.clock, patience=0.3) as producer:
         with pytest.raises(QueueUnavailableError):
             await producer.apublish(one)
+
+
+async def test_a_surprise_in_one_shard_stops_no_other(scene: Scene) -> None:
+    class Surprising(MemoryQueue):
+        async def pull(self, *, max_deliveries: int, wait: float) -> Sequence[Delivery]:
+            raise ValueError("an address: ann@example.org")
+
+    scene.shards._queues[0] = Surprising("surprising", scene.clock, 10.0)
+    some = [mail for mail in mails(40) if shard_for(mail.id, SHARDS)]
+    await scene.publish(some)
+    with structlog.testing.capture_logs() as logs:
+        async with scene.working():
+            await wait_until(lambda: len(scene.a.accepted) == len(some), within=5.0)
+
+    failures = [event for event in logs if event["event"] == "pull_failed"]
+    assert failures[0]["reason"] == "ValueError"
+    assert "ann@example.org" not in str(logs)
+
+
+async def test_a_setting_that_turns_out_wrong_ends_the_worker_after_a_drain(scene: Scene) -> None:
+    class Wrong(MemoryQueue):
+        async def pull(self, *, max_deliveries: int, wait: float) -> Sequence[Delivery]:
+            await asyncio.sleep(0.1)
+            raise ConfigError("the file is read-only")
+
+    scene.a.always(Answer(delay=0.3))
+    scene.shards._queues[0] = Wrong("wrong", scene.clock, 10.0)
+    some = [mail for mail in mails(8) if shard_for(mail.id, SHARDS)]
+    await scene.publish(some)
+    with pytest.raises(ConfigError):
+        await scene.worker().run()
+
+    assert await scene.states(scene.a.attempts) == {State.SENT}
+
+
+@pytest.mark.parametrize("attempt", [1, 1_500])
+async def test_a_mail_that_surprises_is_given_back_and_its_place_is_free_again(scene: Scene, attempt: int) -> None:
+    class Surprising(FakeProvider):
+        async def send(self, mail: Mail, *, timeout: float | None = None) -> Receipt:
+            self.attempts.append(mail)
+            raise ValueError("an address: ann@example.org")
+
+    scene.a = Surprising("a", clock=scene.clock, timeout=1.0)
+    [one] = mails(1)
+    await scene.publish([one])
+    queue = scene.shards._queues[shard_for(one.id, SHARDS)]
+    next(iter(queue._stored.values())).attempts = attempt - 1
+    with structlog.testing.capture_logs() as logs:
+        async with scene.working() as worker:
+            await wait_until(lambda: scene.a.attempts, within=5.0)
+            await wait_until(lambda: not worker.in_flight, within=5.0)
+            assert worker._leases.kept == 0
+
+    assert "ann@example.org" not in str(logs)
+    assert await scene.left() == []
+
+
+async def test_copies_of_one_id_with_other_bytes_are_letters_of_their_own(scene: Scene) -> None:
+    dead = scene.shards.dead(0)
+    for data in (b"first", b"first", b"second"):
+        await dead.publish(Message(data, {"mail_id": "x", "dead_reason": "conflict"}))
+    letters = DeadLetters(shards=scene.shards, ledger=scene.ledger)
+
+    assert len(await letters.find(Choice())) == 2
+    assert (await letters.replay(Choice(), reason="r")).published == 2
+    assert sorted(delivery.message.data for delivery in await scene.left()) == [b"first", b"second"]
+
+
+async def test_a_doubt_whose_dead_letter_the_ledger_does_not_know_yet_is_not_replayed(scene: Scene) -> None:
+    [one] = mails(1)
+    answer = await scene.ledger.claim(one.id, claim_id="c", digest="d", provider="a", lease=3.0)
+    assert isinstance(answer, Claimed)
+    await scene.ledger.record_doubt(answer.claim, reason="no answer")
+    await scene.shards.dead(0).publish(Message(b"x", {"mail_id": one.id, "dead_reason": "in_doubt"}))
+    letters = DeadLetters(shards=scene.shards, ledger=scene.ledger)
+
+    assert (await letters.replay(Choice(), reason="r")).held == 1
+    await scene.ledger.park(one.id)
+    assert (await letters.replay(Choice(), reason="r")).published == 1
