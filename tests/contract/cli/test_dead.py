@@ -103,7 +103,7 @@ def test_replay_delivers_what_was_refused_by_a_fault_that_is_gone(refused: Postm
 
     ran = refused("dead", "replay", "a", "b", "--yes", "--json", "--because", "key was wrong")
 
-    assert (ran.status, ran.lines) == (0, [{"published": 2, "already_sent": 0}])
+    assert (ran.status, ran.lines) == (0, [{"published": 2, "already_sent": 0, "held": 0}])
     with refused.working():
         sandbox.wait_for(["a", "b"], within=10.0)
         refused.wait_until_sent(["a", "b"], within=5.0)
@@ -121,7 +121,7 @@ def test_replay_of_a_mail_that_was_sent_meanwhile_sends_nothing(refused: Postman
 
     ran = refused("dead", "replay", "a", "--yes", "--json", POSTMAN_QUEUE=f"sqlite:{copies}")
 
-    assert (ran.status, ran.lines) == (0, [{"published": 0, "already_sent": 1}])
+    assert (ran.status, ran.lines) == (0, [{"published": 0, "already_sent": 1, "held": 0}])
     assert refused("dead", "show", "a", POSTMAN_QUEUE=f"sqlite:{copies}").status == 1
 
 
