@@ -39,7 +39,10 @@ __all__ = ["Courier", "Limits"]
 _LOG = structlog.get_logger("postman.courier")
 
 _LONGEST_DELAY: Final = 600.0
-_PATIENCE: Final = 5.0
+_PATIENCE: Final = 60.0
+_MOMENT: Final = 5.0
+_LOOK_AGAIN: Final = 0.25
+"""Also how soon a mail that waits for a provider sees that the worker drains."""
 _LONGEST_REST: Final = 60.0
 _PAUSE: Final = 0.2
 _ROUNDS: Final = 3
@@ -246,15 +249,15 @@ class Courier:
         return None
 
     async def _find_place(self) -> Leave:
-        """Take a place at a provider, waiting a little where they are only busy."""
+        """Take a place at a provider, waiting where they are only busy, or down for a moment."""
         until = self._clock.now() + _PATIENCE
         while True:
             try:
                 return self._failover.choose()
             except NoProviderError as none:
-                if self._is_draining() or self._clock.now() + none.retry_after > until:
+                if self._is_draining() or none.retry_after > _MOMENT or self._clock.now() > until:
                     raise
-                await self._clock.sleep(none.retry_after)
+                await self._clock.sleep(min(none.retry_after, _LOOK_AGAIN))
 
     async def _try_once(self, recording: Awaitable[None]) -> None:
         """Where it fails the claim lapses, and the next worker puts the mail in doubt."""

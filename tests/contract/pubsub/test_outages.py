@@ -168,8 +168,9 @@ async def _relay(port: int, host: str) -> AsyncIterator[None]:
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         running.add(asyncio.create_task(serve(reader, writer)))
 
-    async with await asyncio.start_server(connected, "127.0.0.1", port):
-        yield
+    server = await asyncio.start_server(connected, "127.0.0.1", port)
+    yield
+    server.close()
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)

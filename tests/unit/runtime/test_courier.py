@@ -500,3 +500,31 @@ async def test_a_mail_that_fails_everywhere_rests_ever_longer(scene: Scene) -> N
 
     assert rests == sorted(rests)
     assert rests[-1] == 60.0
+
+
+async def test_a_mail_waits_for_a_provider_that_is_only_busy(scene: Scene) -> None:
+    scene.failover._routes[1].breaker.trip(1_000.0)
+    busy = scene.failover._routes[0]
+    busy.concurrency = 1
+    place = scene.failover.choose()
+    clock = FakeClock(auto=False)
+    scene.courier._clock = clock
+    delivering = asyncio.ensure_future(scene.deliver(mail()))
+    await wait_until(lambda: clock._sleepers, within=5.0)
+    scene.failover.give_back(place)
+    await clock.advance(0.25)
+
+    assert await asyncio.wait_for(delivering, 5.0) == Ack()
+
+
+async def test_a_mail_that_waits_for_a_provider_is_given_back_when_the_worker_drains(scene: Scene) -> None:
+    for breaker in scene.breakers.values():
+        breaker.trip(4.0)
+    clock = FakeClock(auto=False)
+    scene.courier._clock = clock
+    delivering = asyncio.ensure_future(scene.deliver(mail()))
+    await wait_until(lambda: clock._sleepers, within=5.0)
+    scene.is_draining = True
+    await clock.advance(0.3)
+
+    assert await asyncio.wait_for(delivering, 5.0) == GiveBack(0.0)
