@@ -21,7 +21,8 @@ from typing import Final
 import httpx
 
 from postman.adapters._account import check_account
-from postman.adapters._http import MAX_MESSAGE_ID, HttpClient, Reply, shorter
+from postman.adapters._http import MAX_MESSAGE_ID, Reply, shorter
+from postman.adapters._http_provider import HttpProvider
 from postman.adapters._mailgun_payload import mailgun_form
 from postman.adapters._outcomes import Rule, Shape, Wait, judge, retry_after_header, try_again_after
 from postman.adapters._questions import ask
@@ -87,7 +88,7 @@ _RULES: Final = (
 _WAITS: Final[tuple[Wait, ...]] = (retry_after_header, try_again_after)
 
 
-class Mailgun:
+class Mailgun(HttpProvider):
     """A Mailgun account and one of its domains; *transport* and *wall_clock* are for tests."""
 
     def __init__(
@@ -97,30 +98,12 @@ class Mailgun:
         transport: httpx.AsyncBaseTransport | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._account = check_account(
+        account = check_account(
             spec, base_url="https://api.mailgun.net", look_up_after=_LOOK_UP_AFTER, options=("domain",)
         )
+        credentials = b64encode(f"api:{account.api_key.get_secret_value()}".encode()).decode()
+        super().__init__(account, authorization=f"Basic {credentials}", transport=transport, wall_clock=wall_clock)
         self._path = f"/v3/{_domain(spec)}"
-        self._wall_clock = wall_clock
-        credentials = b64encode(f"api:{self._account.api_key.get_secret_value()}".encode()).decode()
-        self._http = HttpClient(
-            self.name,
-            self._account.base_url,
-            headers={"authorization": f"Basic {credentials}"},
-            transport=transport,
-        )
-
-    @property
-    def name(self) -> str:
-        return self._account.name
-
-    @property
-    def timeout(self) -> float:
-        return self._account.timeout
-
-    @property
-    def look_up_after(self) -> float:
-        return self._account.look_up_after
 
     async def send(self, mail: Mail, *, timeout: float | None = None) -> Receipt:
         request = self._http.request("POST", f"{self._path}/messages", form=mailgun_form(mail, self.name))
@@ -141,9 +124,6 @@ class Mailgun:
                 return self._found(mail, events)
             case _:
                 raise ProviderError("answered a look-up in a form that is not its own", provider=self.name)
-
-    async def aclose(self) -> None:
-        await self._http.aclose()
 
     def _found(self, mail: Mail, events: list[object]) -> Receipt | None:
         """Return the receipt, if an event is of *mail*; one that does not say whose it is decides nothing."""

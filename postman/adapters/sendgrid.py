@@ -20,7 +20,8 @@ from typing import Final
 import httpx
 
 from postman.adapters._account import check_account
-from postman.adapters._http import MAX_MESSAGE_ID, HttpClient, Reply, shorter
+from postman.adapters._http import MAX_MESSAGE_ID, Reply, shorter
+from postman.adapters._http_provider import HttpProvider
 from postman.adapters._outcomes import Rule, Shape, Wait, judge, rate_limit_reset, retry_after_header
 from postman.adapters._questions import ask
 from postman.adapters._sendgrid_payload import sendgrid_payload
@@ -71,7 +72,7 @@ _RULES: Final = (
 _WAITS: Final[tuple[Wait, ...]] = (retry_after_header, rate_limit_reset)
 
 
-class SendGrid:
+class SendGrid(HttpProvider):
     """A SendGrid account; *transport* and *wall_clock* are for tests."""
 
     def __init__(
@@ -81,26 +82,9 @@ class SendGrid:
         transport: httpx.AsyncBaseTransport | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._account = check_account(spec, base_url="https://api.sendgrid.com", look_up_after=0.0)
-        self._wall_clock = wall_clock
-        self._http = HttpClient(
-            self.name,
-            self._account.base_url,
-            headers={"authorization": f"Bearer {self._account.api_key.get_secret_value()}"},
-            transport=transport,
-        )
-
-    @property
-    def name(self) -> str:
-        return self._account.name
-
-    @property
-    def timeout(self) -> float:
-        return self._account.timeout
-
-    @property
-    def look_up_after(self) -> float:
-        return self._account.look_up_after
+        account = check_account(spec, base_url="https://api.sendgrid.com", look_up_after=0.0)
+        authorization = f"Bearer {account.api_key.get_secret_value()}"
+        super().__init__(account, authorization=authorization, transport=transport, wall_clock=wall_clock)
 
     async def send(self, mail: Mail, *, timeout: float | None = None) -> Receipt:
         content = sendgrid_payload(mail, self.name)
@@ -125,9 +109,6 @@ class SendGrid:
                 return self._found(mail, message_id, sender)
             case _:
                 raise ProviderError("answered a look-up in a form that is not its own", provider=self.name)
-
-    async def aclose(self) -> None:
-        await self._http.aclose()
 
     def _found(self, mail: Mail, message_id: str, sender: str) -> Receipt:
         if sender.lower() != mail.from_.email.lower():
