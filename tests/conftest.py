@@ -8,10 +8,21 @@ from secrets import token_hex
 
 import pytest
 
-from postman.testing.emulators import DEFAULT_PROJECT, Emulators, Service, is_installed
+pytest.register_assert_rewrite("postman.testing")
+
+from postman.testing.emulators import (  # noqa: E402 — after the suites were registered
+    DEFAULT_PROJECT,
+    Emulators,
+    Service,
+    is_installed,
+)
 
 _UNIT = Path(__file__).parent / "unit"
 _ON_EMULATORS = {"emulators", "pubsub", "firestore"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--mails", default="300", help="how many mails tests/system/test_chaos.py sends")
 
 
 @pytest.fixture(autouse=True)

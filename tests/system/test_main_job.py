@@ -3,75 +3,14 @@
 import asyncio
 import os
 import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
-from secrets import token_hex
-from typing import Any
 
 import orjson
 import pytest
 
-from postman.entrypoints.demo.cluster import Cluster, environment_for
 from postman.testing.emulators import Emulators
 from postman.testing.waiting import wait_until
-
-_POSTMAN = (sys.executable, "-m", "postman")
-
-
-class Town:
-    """A cluster on this machine and how to publish to it."""
-
-    def __init__(self, cluster: Cluster, environ: Mapping[str, str], folder: Path) -> None:
-        self.cluster = cluster
-        self.environ = environ
-        self.folder = folder
-
-    async def publish(self, count: int) -> list[dict[str, Any]]:
-        """Publish from a file by the command; return what it printed."""
-        lines = [orjson.dumps(_mail(number)) for number in range(count)]
-        path = self.folder / "mails.jsonl"
-        path.write_bytes(b"\n".join(lines))
-        return [orjson.loads(line) for line in (await self.run("publish", str(path))).splitlines()]
-
-    async def run(self, *command: str) -> bytes:
-        done = await asyncio.to_thread(
-            subprocess.run, [*_POSTMAN, *command], env=self.environ, capture_output=True, check=False, timeout=60
-        )
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout
-
-    async def accepted(self) -> list[dict[str, Any]]:
-        return list((await self.cluster.accepted())["mails"])
-
-    async def has_accepted(self, count: int) -> bool:
-        return len({mail["mail_id"] for mail in await self.accepted()}) >= count
-
-    async def be_slow(self, seconds: float) -> None:
-        for provider in ("sendgrid", "mailgun"):
-            await self.cluster.set_fault(provider, [{"kind": "slow", "seconds": seconds}])
-
-
-def _mail(number: int) -> dict[str, object]:
-    return {
-        "id": f"mail-{number}",
-        "from": {"email": "shop@mg.example.org"},
-        "to": [{"email": f"customer{number}@example.org"}],
-        "subject": f"Mail {number}",
-        "text": "x" * 1_000,
-    }
-
-
-@pytest.fixture
-async def town(pubsub: Emulators, firestore: Emulators, tmp_path: Path) -> AsyncIterator[Town]:
-    environ, backends = environment_for(tmp_path, run=token_hex(3), shards=8)
-    assert "emulators" in backends
-    async with Cluster(tmp_path, environ) as cluster:
-        town = Town(cluster, environ, tmp_path)
-        await town.run("init")
-        await cluster.start_sandbox()
-        yield town
+from tests.system.town import POSTMAN, Town
 
 
 @pytest.mark.slow
@@ -140,7 +79,7 @@ def test_the_demonstration_ends_well_without_emulators_and_says_so() -> None:
 
 
 def _demonstration(environ: dict[str, str]) -> "subprocess.CompletedProcess[bytes]":
-    return subprocess.run([*_POSTMAN, "demo", "--json"], env=environ, capture_output=True, check=False, timeout=180)
+    return subprocess.run([*POSTMAN, "demo", "--json"], env=environ, capture_output=True, check=False, timeout=180)
 
 
 def _assert_good(done: "subprocess.CompletedProcess[bytes]") -> None:
