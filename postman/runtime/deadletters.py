@@ -22,6 +22,8 @@ from postman.ports.queue import Delivery, Message, Queue, ShardMap
 __all__ = ["Choice", "DeadLetter", "DeadLetters", "Replayed"]
 
 _PULL: Final = 100
+_HELD_FOR: Final = 300.0
+"""Seconds for which letters are kept from others while they are looked at: enough for hundreds of thousands."""
 _MARKS: Final = ("dead_", "CloudPubSubDeadLetter")
 _OF_NO_ENTRY: Final = (DeadReason.CONFLICT, DeadReason.MALFORMED)
 """Reasons of letters that are not the mail which the ledger knows by that id."""
@@ -155,9 +157,15 @@ class DeadLetters:
 
 
 async def _all_of(queue: Queue) -> list[Delivery]:
+    """Take every letter, holding the first ones until the last is there; broken off, give them back."""
     taken: list[Delivery] = []
-    while deliveries := await queue.pull(max_deliveries=_PULL, wait=0.0):
-        taken.extend(deliveries)
+    try:
+        while deliveries := await queue.pull(max_deliveries=_PULL, wait=0.0):
+            taken.extend(deliveries)
+            await queue.extend(deliveries, _HELD_FOR)
+    except BaseException:
+        await asyncio.gather(*(queue.nack(delivery) for delivery in taken), return_exceptions=True)
+        raise
     return taken
 
 

@@ -76,6 +76,18 @@ class FlakyQueue(MemoryQueue):
             raise QueueUnavailableError("out of reach")
 
 
+class Jumping(SystemClock):
+    """The machine's clock, which can be set forward."""
+
+    ahead = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.ahead
+
+    def jump(self, seconds: float) -> None:
+        self.ahead += seconds
+
+
 class Scene:
     """A cluster in memory, with as many workers as a test wants."""
 
@@ -462,3 +474,42 @@ async def test_a_doubt_whose_dead_letter_the_ledger_does_not_know_yet_is_not_rep
     assert (await letters.replay(Choice(), reason="r")).held == 1
     await scene.ledger.park(one.id)
     assert (await letters.replay(Choice(), reason="r")).published == 1
+
+
+async def test_looking_at_dead_letters_ends_however_slowly_they_come(scene: Scene) -> None:
+    class Slow(MemoryQueue):
+        async def pull(self, *, max_deliveries: int, wait: float) -> Sequence[Delivery]:
+            clock.jump(8.0)
+            return await super().pull(max_deliveries=1, wait=wait)
+
+    clock = Jumping()
+    queue = Slow("slow", clock, 10.0)
+    scene.shards._dead[0] = queue
+    for number in range(20):
+        await queue.publish(Message(b"x", {"mail_id": f"{number}", "dead_reason": "refused"}))
+    found = await asyncio.wait_for(DeadLetters(shards=scene.shards, ledger=scene.ledger).find(Choice()), 5.0)
+
+    assert len(found) == 20
+    assert all(len(letter.copies) == 1 for letter in found)
+
+
+async def test_looking_that_is_broken_off_gives_the_letters_back(scene: Scene) -> None:
+    class Hanging(MemoryQueue):
+        pulls = 0
+
+        async def pull(self, *, max_deliveries: int, wait: float) -> Sequence[Delivery]:
+            self.pulls += 1
+            if self.pulls == 2:
+                await asyncio.sleep(30.0)
+            return await super().pull(max_deliveries=1, wait=wait)
+
+    queue = Hanging("hanging", scene.clock, 10.0)
+    scene.shards._dead[0] = queue
+    await queue.publish(Message(b"x", {"mail_id": "1"}))
+    looking = asyncio.ensure_future(DeadLetters(shards=scene.shards, ledger=scene.ledger).find(Choice()))
+    await wait_until(lambda: queue.pulls == 2, within=5.0)
+    looking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+
+    assert len(await queue.pull(max_deliveries=1, wait=0)) == 1
