@@ -10,11 +10,29 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from typing import Final
 
 from postman.adapters._http import Reply
-from postman.errors import OutcomeUnknownError, ProviderError, QuotaExceededError
+from postman.errors import (
+    MailRejectedError,
+    OutcomeUnknownError,
+    ProviderDownError,
+    ProviderError,
+    QuotaExceededError,
+    RouteRefusedError,
+)
 
-__all__ = ["Rule", "Shape", "Wait", "judge", "presentable", "rate_limit_reset", "retry_after_header", "try_again_after"]
+__all__ = [
+    "USUAL_RULES",
+    "Rule",
+    "Shape",
+    "Wait",
+    "judge",
+    "presentable",
+    "rate_limit_reset",
+    "retry_after_header",
+    "try_again_after",
+]
 
 _SHORTEST_PAUSE = 1.0
 _LONGEST_PAUSE = 3_600.0
@@ -47,6 +65,21 @@ class Rule:
     """Searched for in the provider's message; None fits any."""
     shapes: Container[Shape] = frozenset(Shape)
 
+
+USUAL_RULES: Final = (
+    Rule((400, 422), RouteRefusedError, "refused by something in front of it", shapes=(Shape.HTML,)),
+    Rule((400, 422), MailRejectedError, "the mail is refused"),
+    Rule((404, 405, 406, 415), ProviderDownError, "wrong address of the API"),
+    Rule((413,), RouteRefusedError, "the mail is too large for it"),
+    Rule((408,), OutcomeUnknownError, "it did not read the request in time"),
+    Rule(range(300, 400), ProviderDownError, "redirects are not followed"),
+    Rule(range(400, 500), RouteRefusedError, "the request is refused"),
+    Rule((500,), ProviderDownError, "it failed", shapes=(Shape.JSON,)),
+    Rule((503,), ProviderDownError, "it is not available", shapes=(Shape.JSON, Shape.OTHER)),
+    Rule(range(500, 600), OutcomeUnknownError, "a gateway in front of it failed"),
+    Rule(range(200, 300), OutcomeUnknownError, "success in a form that is not its own"),
+)
+"""What a status means at any provider, where the rows of its own table, which come first, say nothing."""
 
 Wait = Callable[[Reply, str, float], float | None]
 """From a reply, its message and the time (seconds since 1970): how many seconds to wait; None if it does not say."""

@@ -24,14 +24,12 @@ from postman.adapters._account import check_account
 from postman.adapters._http import MAX_MESSAGE_ID, Reply, shorter
 from postman.adapters._http_provider import HttpProvider
 from postman.adapters._mailgun_payload import mailgun_form
-from postman.adapters._outcomes import Rule, Shape, Wait, judge, retry_after_header, try_again_after
+from postman.adapters._outcomes import USUAL_RULES, Rule, Shape, Wait, judge, retry_after_header, try_again_after
 from postman.adapters._questions import ask
 from postman.core.mail import Mail
 from postman.errors import (
     ConfigError,
     CredentialsError,
-    MailRejectedError,
-    OutcomeUnknownError,
     ProviderDownError,
     ProviderError,
     QuotaExceededError,
@@ -49,7 +47,6 @@ _EVENTS: Final = "accepted OR delivered OR failed"
 _DOMAIN: Final = re.compile(
     r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)+"
 )
-_NO_PAGE: Final = (Shape.JSON, Shape.OTHER)
 
 
 def _says(pattern: str) -> re.Pattern[str]:
@@ -72,18 +69,8 @@ _RULES: Final = (
     Rule((403,), ProviderDownError, "the sending address is blocked", _says("^Rejected: IP")),
     Rule((403,), CredentialsError, "the key may not send"),
     Rule((400,), ProviderDownError, "the request arrived damaged", _says("malformed multipart|unexpected EOF")),
-    Rule((400, 422), RouteRefusedError, "refused by something in front of it", shapes=(Shape.HTML,)),
-    Rule((400, 422), MailRejectedError, "the mail is refused"),
     Rule((404,), RouteRefusedError, "the domain is not known there", shapes=(Shape.JSON,)),
-    Rule((404, 405, 406, 415), ProviderDownError, "wrong address of the API"),
-    Rule((413,), RouteRefusedError, "the mail is too large for it"),
-    Rule((408,), OutcomeUnknownError, "it did not read the request in time"),
-    Rule(range(300, 400), ProviderDownError, "redirects are not followed"),
-    Rule(range(400, 500), RouteRefusedError, "the request is refused"),
-    Rule((500,), ProviderDownError, "it failed", shapes=(Shape.JSON,)),
-    Rule((503,), ProviderDownError, "it is not available", shapes=_NO_PAGE),
-    Rule(range(500, 600), OutcomeUnknownError, "a gateway in front of it failed"),
-    Rule(range(200, 300), OutcomeUnknownError, "success in a form that is not its own"),
+    *USUAL_RULES,
 )
 _WAITS: Final[tuple[Wait, ...]] = (retry_after_header, try_again_after)
 

@@ -22,14 +22,12 @@ import httpx
 from postman.adapters._account import check_account
 from postman.adapters._http import MAX_MESSAGE_ID, Reply, shorter
 from postman.adapters._http_provider import HttpProvider
-from postman.adapters._outcomes import Rule, Shape, Wait, judge, rate_limit_reset, retry_after_header
+from postman.adapters._outcomes import USUAL_RULES, Rule, Wait, judge, rate_limit_reset, retry_after_header
 from postman.adapters._questions import ask
 from postman.adapters._sendgrid_payload import sendgrid_payload
 from postman.core.mail import Mail
 from postman.errors import (
     CredentialsError,
-    MailRejectedError,
-    OutcomeUnknownError,
     ProviderDownError,
     ProviderError,
     QuotaExceededError,
@@ -41,7 +39,6 @@ from postman.ports.provider import Provider, Receipt
 
 __all__ = ["SendGrid", "open_provider"]
 
-_NO_PAGE: Final = (Shape.JSON, Shape.OTHER)
 
 _RULES: Final = (
     Rule((401, 402, 403), QuotaExceededError, "no credits are left", re.compile("credits exceeded", re.IGNORECASE)),
@@ -56,18 +53,8 @@ _RULES: Final = (
     Rule((403,), ProviderDownError, "blocked for a while", re.compile("too many bad requests|temporar", re.IGNORECASE)),
     Rule((403,), CredentialsError, "the key may not send"),
     Rule((429,), ThrottledError, "too many requests"),
-    Rule((400, 422), RouteRefusedError, "refused by something in front of it", shapes=(Shape.HTML,)),
-    Rule((400, 422), MailRejectedError, "the mail is refused"),
-    Rule((413,), RouteRefusedError, "the mail is too large for it"),
     Rule((451,), RouteRefusedError, "the sender's data may not be held there"),
-    Rule((404, 405, 406, 415), ProviderDownError, "wrong address of the API"),
-    Rule((408,), OutcomeUnknownError, "it did not read the request in time"),
-    Rule(range(300, 400), ProviderDownError, "redirects are not followed"),
-    Rule(range(400, 500), RouteRefusedError, "the request is refused"),
-    Rule((500,), ProviderDownError, "it failed", shapes=(Shape.JSON,)),
-    Rule((503,), ProviderDownError, "it is not available", shapes=_NO_PAGE),
-    Rule(range(500, 600), OutcomeUnknownError, "a gateway in front of it failed"),
-    Rule(range(200, 300), OutcomeUnknownError, "success in a form that is not its own"),
+    *USUAL_RULES,
 )
 _WAITS: Final[tuple[Wait, ...]] = (retry_after_header, rate_limit_reset)
 

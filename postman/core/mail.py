@@ -196,9 +196,9 @@ class Mail(Part):
         """Whether it is worthless at *now*, seconds since 1970."""
         return self.expires_at is not None and now >= self.expires_at.timestamp()
 
-    def is_due(self, now: float) -> bool:
-        """Whether it may be sent at *now*, seconds since 1970."""
-        return self.send_at is None or now >= self.send_at.timestamp()
+    def due_in(self, now: float) -> float:
+        """Return the seconds from *now* (since 1970) until it may be sent; 0 where it may already."""
+        return 0.0 if self.send_at is None else max(0.0, self.send_at.timestamp() - now)
 
     def check_times(self, now: float) -> None:
         """Raise `InvalidMailError` where it, published at *now* (seconds since 1970), would have to wait too long."""

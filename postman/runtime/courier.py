@@ -90,7 +90,7 @@ class Courier:
             mail = decode_message(delivery.message)
         except InvalidMailError as error:
             return await self._malformed(delivery, error)
-        if (early := self._too_early(mail)) > 0:
+        if (early := mail.due_in(self._clock.time())) > 0:
             return GiveBack(min(early, _LONGEST_DELAY))
         content = digest(mail)
         for _ in range(_ROUNDS):
@@ -265,9 +265,6 @@ class Courier:
             await recording
         except (ClaimLostError, LedgerUnavailableError) as error:
             _LOG.warning("not_recorded", reason=str(error))
-
-    def _too_early(self, mail: Mail) -> float:
-        return 0.0 if mail.send_at is None else mail.send_at.timestamp() - self._clock.time()
 
 
 def _settled(entry: Entry) -> Verdict:

@@ -24,7 +24,6 @@ from postman.errors import (
     MailRejectedError,
     NoProviderError,
     OutcomeUnknownError,
-    ProviderDownError,
     ProviderError,
     QuotaExceededError,
     RouteRefusedError,
@@ -46,7 +45,7 @@ OnMove = Callable[[str], Awaitable[None]]
 """Called with the next provider's name before a mail goes there; what it raises stops the mail."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Route:
     """A provider as this worker sees it now."""
 
@@ -106,10 +105,6 @@ class Failover:
         self._random = random or Random()  # noqa: S311 — spreads load, guards nothing
         self._home = self._draw(self._routes)
         self._current = self._home
-
-    @property
-    def routes(self) -> Sequence[Route]:
-        return tuple(self._routes)
 
     @property
     def longest_timeout(self) -> float:
@@ -219,7 +214,7 @@ class Failover:
             case CredentialsError() | QuotaExceededError():
                 breaker.trip(error.retry_after or _LOCKED_OUT)
                 _LOG.error("provider_locked_out", provider=error.provider, status=error.status, problem=error.problem)
-            case ProviderDownError() | OutcomeUnknownError() | _:
+            case _:
                 was = breaker.state
                 breaker.failed(permit, retry_after=error.retry_after)
                 if breaker.state is not was:
@@ -227,17 +222,18 @@ class Failover:
 
     def _in_order(self, free: list[Route]) -> list[Route]:
         """Order the admissible: one due for a probe, home, the last that worked, the rest by weighted chance."""
-        rest = list(free)
-        ordered = [route for route in rest if route.breaker.state != "closed"][:1]
-        for route in (self._home, self._current):
-            if route in rest and route not in ordered:
-                ordered.append(route)
-        rest = [route for route in rest if route not in ordered]
-        while rest:
-            drawn = self._draw(rest)
-            rest.remove(drawn)
-            ordered.append(drawn)
-        return ordered
+        due = [route for route in free if route.breaker.state is not State.CLOSED][:1]
+        proven = [route for route in (self._home, self._current) if route in free]
+        first = list(dict.fromkeys([*due, *proven]))
+        rest = [route for route in free if route not in first]
+        return [*first, *self._shuffled(rest)]
+
+    def _shuffled(self, routes: list[Route]) -> list[Route]:
+        shuffled = []
+        while routes:
+            shuffled.append(self._draw(routes))
+            routes.remove(shuffled[-1])
+        return shuffled
 
     def _draw(self, routes: Sequence[Route]) -> Route:
         return self._random.choices(routes, weights=[max(r.weight, 1e-9) for r in routes])[0]

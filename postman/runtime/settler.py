@@ -11,10 +11,10 @@ import structlog
 
 from postman.core.ids import MailId
 from postman.core.verdict import Ack, DeadLetter, GiveBack, Verdict
-from postman.errors import LedgerError, QueueError
 from postman.ports.clock import Clock
 from postman.ports.ledger import Ledger
 from postman.ports.queue import Delivery, Message, ShardMap
+from postman.runtime.surprise import reason_of
 
 __all__ = ["Settler", "dead_letter_of"]
 
@@ -31,8 +31,8 @@ class Settler:
         self._ledger = ledger
         self._clock = clock
 
-    async def carry_out(self, shard: int, delivery: Delivery, verdict: Verdict) -> bool:
-        """Return whether it worked."""
+    async def carry_out(self, shard: int, delivery: Delivery, verdict: Verdict) -> None:
+        """Do what *verdict* says; what fails is logged."""
         queue = self._shards.queue(shard)
         try:
             match verdict:
@@ -44,10 +44,8 @@ class Settler:
                     await self._dead_letter(shard, delivery, verdict)
                 case never:
                     assert_never(never)
-        except (QueueError, LedgerError) as error:
-            _LOG.warning("not_settled", reason=str(error))
-            return False
-        return True
+        except Exception as error:  # noqa: BLE001 — an outermost step, like the verdict before it
+            _LOG.warning("not_settled", **reason_of(error))
 
     async def _dead_letter(self, shard: int, delivery: Delivery, verdict: DeadLetter) -> None:
         mail_id = delivery.message.attributes.get("mail_id", "")

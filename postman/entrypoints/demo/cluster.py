@@ -129,9 +129,6 @@ class Cluster:
         if answer.is_error:
             raise DemoError(f"the sandbox refused a fault: {answer.text}")
 
-    async def clear_faults(self, provider: str) -> None:
-        (await self._client.delete(f"{self.url}/api/faults/{provider}")).raise_for_status()
-
     async def accepted(self) -> dict[str, Any]:
         """Return what the sandbox accepted: its own count, not ours."""
         answer = await self._client.get(f"{self.url}/api/mails")

@@ -145,9 +145,9 @@ def test_it_is_due_from_send_at_on_and_expired_from_expires_at_on() -> None:
     mail = mail_with(send_at=NOW, expires_at=NOW + timedelta(seconds=600))
     now = NOW.timestamp()
 
-    assert [mail.is_due(now + seconds) for seconds in (-0.001, 0, 601)] == [False, True, True]
+    assert [mail.due_in(now + seconds) for seconds in (-2.5, 0, 601)] == [2.5, 0.0, 0.0]
     assert [mail.has_expired(now + seconds) for seconds in (0, 599.9, 600)] == [False, False, True]
-    assert mail_with().is_due(0)
+    assert mail_with().due_in(0) == 0.0
     assert not mail_with().has_expired(1e12)
 
 

@@ -513,3 +513,21 @@ async def test_looking_that_is_broken_off_gives_the_letters_back(scene: Scene) -
         await looking
 
     assert len(await queue.pull(max_deliveries=1, wait=0)) == 1
+
+
+async def test_a_surprise_while_it_settles_is_logged_and_its_place_is_free_again(scene: Scene) -> None:
+    class Surprising(MemoryQueue):
+        async def ack(self, delivery: Delivery) -> None:
+            raise ValueError("an address: ann@example.org")
+
+    [one] = mails(1)
+    shard = shard_for(one.id, SHARDS)
+    scene.shards._queues[shard] = Surprising("surprising", scene.clock, 10.0)
+    await scene.publish([one])
+    with structlog.testing.capture_logs() as logs:
+        async with scene.working() as worker:
+            await wait_until(lambda: scene.a.accepted and not worker.in_flight, within=5.0)
+
+    assert [event["reason"] for event in logs if event["event"] == "not_settled"] == ["ValueError"]
+    assert "ann@example.org" not in str(logs)
+    assert worker._guard.held == 0
