@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from uuid import uuid4
 
 from postman.adapters.clock import SystemClock
-from postman.breaker import CircuitBreaker
+from postman.breaker import CircuitBreaker, Recovery, Trip
 from postman.config import ProviderEntry, Settings, read_providers
 from postman.errors import ConfigError
 from postman.ports.clock import Clock
@@ -40,6 +40,10 @@ _Closing = Callable[[], Coroutine[Any, Any, None]]
 _PULL_WAIT: Final = 2.0
 _MARGIN: Final = 3.0
 """Seconds that the calls to the ledger around an attempt may take."""
+_LONGEST_OPEN: Final = 60.0
+"""A minute after a provider came back it is used again, however long it was away: a probe costs one short attempt."""
+_CLAIMING: Final = 5.0
+"""Seconds between the leave for a probe and its attempt, in which its mail is claimed."""
 
 
 def open_shards(settings: Settings, *, clock: Clock | None = None) -> ShardMap:
@@ -72,15 +76,19 @@ def system_clock() -> Clock:
     return SystemClock()
 
 
-def open_failover(entries: Sequence[ProviderEntry], *, clock: Clock, random: Random | None = None) -> Failover:
+def open_failover(
+    entries: Sequence[ProviderEntry], *, clock: Clock, rehome_after: float = 120.0, random: Random | None = None
+) -> Failover:
     """Return the enabled providers, each behind a breaker of its own."""
-    return Failover([_route(entry, clock) for entry in entries if entry.enabled], clock=clock, random=random)
+    routes = [_route(entry, clock) for entry in entries if entry.enabled]
+    return Failover(routes, clock=clock, rehome_after=rehome_after, random=random)
 
 
 def open_worker(settings: Settings, environ: Mapping[str, str]) -> tuple[Worker, _Closing]:
     """Return a worker and what closes all that it uses."""
     clock = SystemClock()
-    failover = open_failover(provider_entries(settings, environ), clock=clock)
+    entries = provider_entries(settings, environ)
+    failover = open_failover(entries, clock=clock, rehome_after=settings.rehome_after)
     budget = 2 * failover.longest_timeout + _MARGIN
     limits = Limits(lease=budget + _MARGIN, budget=budget)
     shards, ledger = open_shards(settings, clock=clock), open_ledger(settings, clock=clock)
@@ -131,7 +139,12 @@ def cluster_of(settings: Settings, clock: Clock | None = None) -> Cluster:
 def _route(entry: ProviderEntry, clock: Clock) -> Route:
     opening = cast("OpenProvider", _load("postman.providers", entry.spec.kind, f"provider {entry.spec.name}: kind"))
     provider = opening(entry.spec)
-    breaker = CircuitBreaker(entry.spec.name, clock=clock.now, probe_lease=provider.timeout + 1.0)
+    breaker = CircuitBreaker(
+        entry.spec.name,
+        Trip(slow_after=provider.timeout / 2),
+        Recovery(max_open=_LONGEST_OPEN, lease=provider.timeout + _CLAIMING),
+        clock=clock.now,
+    )
     return Route(provider, breaker, weight=entry.weight, rate=entry.rate, concurrency=entry.concurrency)
 
 

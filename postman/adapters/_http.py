@@ -27,7 +27,7 @@ import orjson
 from aiohttp.http import HttpProcessingError
 from httpx_aiohttp import AiohttpTransport
 
-from postman.errors import OutcomeUnknownError, ProviderDownError, ProviderError
+from postman.errors import OutcomeUnknownError, ProviderDownError, ProviderError, ProviderUnreachableError
 
 __all__ = ["MAX_MESSAGE_ID", "MAX_REPLY_BYTES", "Form", "HttpClient", "Reply", "shorter"]
 
@@ -157,7 +157,8 @@ class HttpClient:
     async def exchange(self, request: httpx.Request, *, timeout: float) -> Reply:
         """Make *request* and return the whole answer, within *timeout* seconds in all.
 
-        Raises `ProviderDownError` if the provider certainly has not read the request, else `OutcomeUnknownError`.
+        Raises `ProviderDownError` if the provider certainly has not read the request, `ProviderUnreachableError` if
+        nobody there answered at all, else `OutcomeUnknownError`.
         Neither shows or chains anything of the request: libraries' exceptions carry its headers, and so the key.
         """
         if self._is_closed:
@@ -193,8 +194,15 @@ class HttpClient:
         if journey.stage is _Stage.CONNECTING or (
             journey.stage is _Stage.UNSEEN and isinstance(origin, _NEVER_CONNECTED)
         ):
-            return ProviderDownError(f"could not be reached ({name})", provider=self._provider)
+            unmade = ProviderDownError if _was_answered(origin) else ProviderUnreachableError
+            return unmade(f"could not be reached ({name})", provider=self._provider)
         return OutcomeUnknownError(f"gave no whole answer ({name})", provider=self._provider)
+
+
+def _was_answered(error: BaseException) -> bool:
+    """Whether somebody at the provider's address said no, so that the way there is in order."""
+    seen = [error, getattr(error, "os_error", None), error.__cause__, error.__context__]
+    return any(isinstance(each, ConnectionRefusedError | ConnectionResetError) for each in seen)
 
 
 def shorter(own: float, given: float | None) -> float:

@@ -1,212 +1,322 @@
 """The circuit breaker.
 
 Closed, it lets every call through and counts how they end. After too many
-failures it opens and rejects calls at once. When its time is over it lets one
-call through as a probe: that call's success closes it, its failure opens it
-again, for longer.
+failures it opens and rejects calls at once. When its time is over it lets a call
+through as a probe; when enough of them succeed it closes, when one fails it
+opens again, for longer. `docs/breaker.md` has the whole account.
 
-Three rules make it sound under concurrency. Every change of state raises a
-*generation*, which a permit carries: the report of a call that began in another
-generation counts for nothing. A call that was cancelled, or failed by its
-caller's fault, is no evidence: it neither closes nor opens, and a probe that
-ends so is offered again. A probe that never reports loses its place after
-*probe_lease* seconds.
+It stands between the callers and `Machine`, which decides: it holds the lock,
+reads the clock once for each decision, and calls what others gave it only after
+it let go. It has no timer and no thread of its own.
 """
 
+import inspect
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from random import Random
-from typing import Final
+from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, cast
 
-from postman.breaker.window import Window
+from postman.breaker.calls import protect, protect_async
+from postman.breaker.events import Announcer, OnEvent
+from postman.breaker.machine import Machine
+from postman.breaker.permit import Keeper, Permit, RejectedError
+from postman.breaker.probing import ProbeStats, ShouldProbe, always
+from postman.breaker.rules import Recovery, Trip
+from postman.breaker.states import State, Trigger
+from postman.breaker.verdicts import (
+    SUCCESS,
+    Classify,
+    ClassifyResult,
+    Fault,
+    LastFailure,
+    Verdict,
+    any_error,
+)
+from postman.breaker.view import View
 
-__all__ = ["CircuitBreaker", "Permit", "RejectedError", "State"]
+__all__ = ["CircuitBreaker"]
 
-_LONGEST: Final = 86_400.0
+P = ParamSpec("P")
+R = TypeVar("R")
 
-
-class State(StrEnum):
-    """Where a breaker stands."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """Leave for one call; to be reported once."""
-
-    generation: int
-    is_probe: bool
-
-
-class RejectedError(Exception):
-    """The breaker lets nobody through; *retry_after* seconds until it may."""
-
-    def __init__(self, name: str, state: State, retry_after: float) -> None:
-        super().__init__(f"{name} is {state}")
-        self.name = name
-        self.state = state
-        self.retry_after = retry_after
+_FORCES: Final = {
+    "open": Trigger.HELD_OPEN,
+    "closed": Trigger.HELD_CLOSED,
+    "disabled": Trigger.SWITCHED_OFF,
+}
+_LONGEST_TEXT: Final = 200
 
 
 class CircuitBreaker:
-    """See the module. It has no timer and no thread of its own, and may be used from several threads and event loops.
+    """See the module. One for each service that is called, shared by all that call it.
 
-    It opens after *consecutive* failures in a row, or when at least *minimum* calls ended within *window* seconds and
-    the share *rate* of them failed. The first open period lasts *open_for* seconds; each failed probe multiplies it
-    by *factor*, up to *max_open*; each is spread by *jitter* (0.2 = up to a fifth longer or shorter).
+    It may be used from several threads and event loops at once. *clock* returns seconds that do not go back;
+    *random* numbers from 0 up to 1 exclusive; both are called under the lock, and must be quick.
     """
 
     def __init__(
         self,
         name: str,
+        trip: Trip | None = None,
+        recovery: Recovery | None = None,
         *,
-        consecutive: int = 5,
-        rate: float = 0.5,
-        minimum: int = 20,
-        window: float = 30.0,
-        open_for: float = 5.0,
-        factor: float = 2.0,
-        max_open: float = 300.0,
-        jitter: float = 0.2,
-        probe_lease: float = 30.0,
+        classify: Classify = any_error,
+        classify_result: ClassifyResult | None = None,
+        should_probe: ShouldProbe | None = None,
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] | None = None,
+        on_event: OnEvent | None = None,
     ) -> None:
         self.name = name
-        self._consecutive = consecutive
-        self._rate = rate
-        self._minimum = minimum
-        self._open_for = open_for
-        self._factor = factor
-        self._max_open = max_open
-        self._jitter = jitter
-        self._probe_lease = probe_lease
+        self._recovery = recovery or Recovery()
+        self._classify = classify
+        self._classify_result = classify_result
+        self._should_probe = should_probe or always()
         self._clock = clock
-        self._random = random or Random().random  # noqa: S311 — jitter, not a secret
+        self._latest = clock()
         self._lock = threading.Lock()
-        self._window = Window(window)
-        self._state = State.CLOSED
-        self._generation = 0
-        self._failures_in_row = 0
-        self._failed_probes = 0
-        self._until = 0.0
-        self._probe_ends = 0.0
-        self._has_probe = False
+        self._announcer = Announcer(on_event)
+        self._machine = Machine(
+            name,
+            trip or Trip(),
+            self._recovery,
+            now=self._latest,
+            random=random or Random().random,  # noqa: S311 — jitter, not a secret
+            note=self._announcer.note,
+        )
+        self._running = self._machine.running
+        self._keeper = Keeper(
+            running=self._running,
+            clock=clock,
+            judges_results=classify_result is not None,
+            acquire=self.acquire,
+            succeeded=self.succeeded,
+            returned=self._returned,
+            raised=self._raised,
+        )
+        self._calling = protect(self._keeper, _apply)
+        self._awaiting = protect_async(self._keeper, _apply_async)
 
     @property
     def state(self) -> State:
         """The state as it stands; asking changes nothing."""
-        return self._state
+        return self._machine.state
 
     def retry_after(self) -> float:
-        """Return the seconds until `acquire` may succeed; 0 where it may now."""
+        """Return the seconds until a call may go through; 0 where one may now. Asking changes nothing."""
         with self._lock:
-            return self._wait(self._clock())
+            return self._machine.wait(self._now())
+
+    def view(self) -> View:
+        """Return all that can be seen of it; asking changes nothing."""
+        with self._lock:
+            return self._machine.view(self._now())
+
+    def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call *fn*; raise `RejectedError` instead where nobody is let through, else what it raises."""
+        return cast("R", self._calling(fn, *args, **kwargs))
+
+    async def acall(self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Await what *fn* returns; else as `call`. *fn* is not called where nobody is let through."""
+        return cast("R", await self._awaiting(fn, *args, **kwargs))
+
+    def protect(self, fn: Callable[P, R]) -> Callable[P, R]:
+        """Return *fn*, plain or ``async``, with each call of it guarded as by `call` or `acall`. A decorator."""
+        if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+            raise TypeError("a generator cannot be protected: its call returns before its work begins")
+        if inspect.iscoroutinefunction(fn):
+            return cast("Callable[P, R]", protect_async(self._keeper, fn))
+        return protect(self._keeper, fn)
+
+    def guard(self) -> AbstractContextManager[Permit]:
+        """Guard the body of a ``with`` statement, which may await; raise `RejectedError` instead of beginning it.
+
+        What leaves the body is classified; no exception is a success, unless the permit was reported in the body.
+        """
+        return self.acquire()
 
     def acquire(self) -> Permit:
-        """Return leave for one call, or raise `RejectedError`."""
+        """Return leave for one call, to be reported or used in a ``with`` statement, or raise `RejectedError`."""
+        tick = self._running.tick
+        began = self._clock()
+        if began < tick.ends:
+            tick.started.append(began)
+            return Permit(tick, began, self._keeper)
+        return self._acquire()
+
+    def _acquire(self) -> Permit:
+        answer: tuple[int, bool] | None = None
+        while True:
+            with self._lock:
+                now = self._now()
+                decision = self._machine.admit(now, answer)
+                generation = self._machine.generation
+                self._machine.pace(now)
+            self._announcer.tell()
+            match decision:
+                case Permit():
+                    decision.keeper = self._keeper
+                    return decision
+                case RejectedError():
+                    raise decision
+            answer = generation, self._ask(decision)
+
+    def report(self, permit: Permit, verdict: Verdict, *, error: BaseException | None = None) -> bool:
+        """Say how the call ended; False where that came too late to count.
+
+        *error* is kept in words as the last failure, if *verdict* makes it one.
+        """
+        failure = _failure(verdict, error)
         with self._lock:
-            now = self._clock()
-            if self._state is State.CLOSED:
-                return Permit(self._generation, is_probe=False)
-            wait = self._wait(now)
-            if wait > 0:
-                raise RejectedError(self.name, self._state, wait)
-            self._become(State.HALF_OPEN)
-            self._has_probe = True
-            self._probe_ends = now + self._probe_lease
-            return Permit(self._generation, is_probe=True)
+            now = self._now()
+            counts = self._machine.report(permit, verdict, now, failure)
+            self._machine.pace(now)
+        self._announcer.tell()
+        return counts
 
     def succeeded(self, permit: Permit) -> bool:
-        """Report a success; False where it came too late to count."""
-        with self._lock:
-            if permit.generation != self._generation:
-                return False
-            if permit.is_probe:
-                self._close()
-            else:
-                self._failures_in_row = 0
-                self._window.add(self._clock(), failed=False)
+        """Report a success."""
+        if self._clock() < permit.tick.ends and not permit.is_reported:
+            permit.is_reported = True
+            permit.tick.finished.append(permit.began)
             return True
+        return self.report(permit, SUCCESS)
 
     def failed(self, permit: Permit, *, retry_after: float | None = None) -> bool:
-        """Report a failure; False where it came too late to count.
-
-        *retry_after* is the least time to stay open, should this failure open the breaker.
-        """
-        with self._lock:
-            if permit.generation != self._generation:
-                return False
-            now = self._clock()
-            if permit.is_probe:
-                self._failed_probes += 1
-                self._open(now, retry_after)
-                return True
-            self._failures_in_row += 1
-            self._window.add(now, failed=True)
-            if self._is_too_much(now):
-                self._open(now, retry_after)
-            return True
+        """Report a failure of the service, and for how many seconds it asked not to be called."""
+        return self.report(permit, Verdict(Fault.SERVICE, retry_after))
 
     def ignored(self, permit: Permit) -> bool:
-        """Report a call that says nothing about the other side: cancelled, or at fault itself."""
+        """Report a call that says nothing of the service: not made, cancelled, or wrong in itself."""
+        return self.report(permit, Verdict(Fault.CANCELLED))
+
+    def pause(self, seconds: float) -> None:
+        """Let no call through for *seconds*, as the service asked; a later end already set stays."""
+        self._do(lambda now: self._machine.pause(now, seconds))
+
+    def lock_out(self, seconds: float) -> None:
+        """Open for at least *seconds*, at the most a day; a later end already set stays, and so does a forced state."""
+        self._do(lambda now: self._machine.lock_out(now, seconds))
+
+    def force(self, to: Literal["open", "closed", "disabled"], seconds: float | None = None) -> None:
+        """Hold it open or closed, or let all calls through uncounted, for *seconds*; None: until `release`."""
+        if to not in _FORCES:
+            raise ValueError(f"a breaker can be forced {', '.join(_FORCES)}, not {to!r}")
+        self._do(lambda now: self._machine.hold(now, _FORCES[to], seconds))
+
+    def release(self) -> None:
+        """End a forced state: closed, with all counts begun anew."""
+        self._do(self._machine.release)
+
+    def reset(self) -> None:
+        """Close now, whatever was counted or asked for; a forced state stays."""
+        self._do(self._machine.reset)
+
+    def snapshot(self) -> dict[str, object]:
+        """Return, as JSON can hold it, what another process needs to go on: times as seconds left, no counts."""
         with self._lock:
-            if permit.generation != self._generation:
-                return False
-            if permit.is_probe:
-                self._has_probe = False
-            return True
+            return {"version": 1, "name": self.name, **self._machine.snapshot(self._now())}
 
-    def trip(self, seconds: float) -> None:
-        """Open now, for at least *seconds* (at the most a day); a later end already set stays."""
+    @classmethod
+    def restore(
+        cls,
+        snapshot: Mapping[str, object],
+        trip: Trip | None = None,
+        recovery: Recovery | None = None,
+        *,
+        elapsed: float = 0.0,
+        classify: Classify = any_error,
+        classify_result: ClassifyResult | None = None,
+        should_probe: ShouldProbe | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] | None = None,
+        on_event: OnEvent | None = None,
+    ) -> Self:
+        """Return a breaker that goes on from *snapshot*, taken *elapsed* seconds ago; `ValueError` if it is none.
+
+        One that was half open is open and due: whoever probed is gone.
+        """
+        if snapshot.get("version") != 1 or not isinstance(snapshot.get("name"), str):
+            raise ValueError("not a breaker's snapshot of version 1")
+        breaker = cls(
+            str(snapshot["name"]),
+            trip,
+            recovery,
+            classify=classify,
+            classify_result=classify_result,
+            should_probe=should_probe,
+            clock=clock,
+            random=random,
+            on_event=on_event,
+        )
+        try:
+            breaker._machine.restore(snapshot, breaker._latest - max(0.0, elapsed))
+        except KeyError as missing:
+            raise ValueError(f"a breaker's snapshot lacks {missing}") from None
+        return breaker
+
+    def _now(self) -> float:
+        """Read the clock, under the lock; one that goes back is taken to stand still."""
+        self._latest = max(self._latest, self._clock())
+        return self._latest
+
+    def _do(self, change: Callable[[float], None]) -> None:
         with self._lock:
-            now = self._clock()
-            until = now + min(seconds, _LONGEST)
-            if self._state is not State.OPEN:
-                self._become(State.OPEN)
-                self._until = until
-            self._until = max(self._until, until)
+            now = self._now()
+            change(now)
+            self._machine.pace(now)
+        self._announcer.tell()
 
-    def close(self) -> None:
-        """Close now, whatever was counted."""
-        with self._lock:
-            self._close()
+    def _ask(self, stats: ProbeStats) -> bool:
+        try:
+            return bool(self._should_probe(stats))
+        except Exception as error:  # noqa: BLE001 — a policy's mistake is told, and must not keep the service out
+            problem = error
+        self._do(lambda now: self._machine.tell_policy_failed(now, problem))
+        return stats.due_for >= self._recovery.max_open
 
-    def _wait(self, now: float) -> float:
-        match self._state:
-            case State.CLOSED:
-                return 0.0
-            case State.OPEN:
-                return max(0.0, self._until - now)
-            case State.HALF_OPEN:
-                return max(0.0, self._probe_ends - now) if self._has_probe else 0.0
+    def _returned(self, permit: Permit, result: object) -> None:
+        if permit.is_reported:
+            return
+        if self._classify_result is None:
+            self.succeeded(permit)
+        else:
+            self.report(permit, self._contained(self._classify_result, result))
 
-    def _is_too_much(self, now: float) -> bool:
-        if self._failures_in_row >= self._consecutive:
-            return True
-        successes, failures = self._window.counts(now)
-        total = successes + failures
-        return total >= self._minimum and failures >= self._rate * total
+    def _raised(self, permit: Permit, error: BaseException) -> None:
+        if not permit.is_reported:
+            is_evidence = isinstance(error, Exception)
+            verdict = self._contained(self._classify, error) if is_evidence else Verdict(Fault.CANCELLED)
+            self.report(permit, verdict, error=error)
 
-    def _open(self, now: float, retry_after: float | None) -> None:
-        period = min(self._open_for * self._factor**self._failed_probes, self._max_open)
-        period *= 1 + self._jitter * (2 * self._random() - 1)
-        self._become(State.OPEN)
-        self._until = now + max(period, min(retry_after or 0.0, _LONGEST))
+    def _contained(self, classify: Callable[[Any], Verdict], outcome: object) -> Verdict:
+        try:
+            return classify(outcome)
+        except Exception as error:  # noqa: BLE001 — a classifier's mistake is told, and must not mask the outcome
+            problem = error
+        self._do(lambda now: self._machine.tell_classifier_failed(now, problem))
+        return Verdict(Fault.SERVICE)
 
-    def _close(self) -> None:
-        self._become(State.CLOSED)
-        self._failed_probes = 0
 
-    def _become(self, state: State) -> None:
-        self._state = state
-        self._generation += 1
-        self._failures_in_row = 0
-        self._has_probe = False
-        self._window.clear()
+def _apply(fn: Callable[..., object], /, *args: object, **kwargs: object) -> object:
+    return fn(*args, **kwargs) if kwargs else fn(*args)
+
+
+def _apply_async(fn: Callable[..., Awaitable[object]], /, *args: object, **kwargs: object) -> Awaitable[object]:
+    return fn(*args, **kwargs) if kwargs else fn(*args)
+
+
+def _failure(verdict: Verdict, error: BaseException | None) -> LastFailure | None:
+    """Put a failure in words; None where it was none."""
+    if verdict.fault not in (Fault.SERVICE, Fault.THROTTLED, Fault.ACCOUNT):
+        return None
+    return LastFailure("" if error is None else type(error).__name__, _text(error), verdict.fault)
+
+
+def _text(error: BaseException | None) -> str:
+    try:
+        return "" if error is None else str(error)[:_LONGEST_TEXT]
+    except Exception:  # noqa: BLE001 — an exception that cannot say what it is says nothing
+        return ""

@@ -1,4 +1,4 @@
-"""Successes and failures of the last seconds, counted in buckets.
+"""How the calls of the last seconds ended, counted in buckets.
 
 A sum over buckets forgets the past in small steps, and costs the same at any
 rate of calls.
@@ -7,44 +7,66 @@ rate of calls.
 from collections import deque
 from dataclasses import dataclass
 
-__all__ = ["Window"]
+__all__ = ["Counts", "Window"]
 
 
 @dataclass(slots=True)
-class _Bucket:
-    number: int
+class Counts:
+    """How calls ended."""
+
     successes: int = 0
     failures: int = 0
+    slow: int = 0
+    """Of both."""
+
+    @property
+    def total(self) -> int:
+        return self.successes + self.failures
+
+
+@dataclass(slots=True)
+class _Bucket(Counts):
+    number: int = 0
 
 
 class Window:
-    """Counts over the last *seconds*, to within a *buckets*th part of them. Not thread-safe: its owner locks."""
+    """Counts over the last *seconds*, to within a tenth of them. Not thread-safe: its owner locks."""
 
-    def __init__(self, seconds: float, *, buckets: int = 10) -> None:
-        self._width = seconds / buckets
-        self._buckets = buckets
+    BUCKETS = 10
+
+    def __init__(self, seconds: float) -> None:
+        self._width = seconds / self.BUCKETS
         self._held: deque[_Bucket] = deque()
 
-    def add(self, now: float, *, failed: bool) -> None:
-        bucket = self._bucket(now)
-        if failed:
-            bucket.failures += 1
-        else:
-            bucket.successes += 1
+    def add(self, now: float, *, successes: int = 0, failures: int = 0, slow: int = 0) -> None:
+        """Count calls that ended *now*, or in the past: what is older than the window is passed over."""
+        bucket = self._bucket(self._number(now))
+        if bucket is not None:
+            bucket.successes += successes
+            bucket.failures += failures
+            bucket.slow += slow
 
-    def counts(self, now: float) -> tuple[int, int]:
-        """Return how many calls succeeded and how many failed."""
-        oldest = int(now / self._width) - self._buckets
+    def counts(self, now: float) -> Counts:
+        """Return how the calls of the window ended."""
+        oldest = self._number(now) - self.BUCKETS
         held = [bucket for bucket in self._held if bucket.number > oldest]
-        return sum(bucket.successes for bucket in held), sum(bucket.failures for bucket in held)
+        return Counts(sum(b.successes for b in held), sum(b.failures for b in held), sum(b.slow for b in held))
+
+    def bucket_ends(self, now: float) -> float:
+        """Return when the bucket of *now* ends."""
+        return (self._number(now) + 1) * self._width
 
     def clear(self) -> None:
         self._held.clear()
 
-    def _bucket(self, now: float) -> _Bucket:
-        number = int(now / self._width)
-        if not self._held or self._held[-1].number < number:
-            self._held.append(_Bucket(number))
-        while self._held[0].number <= number - self._buckets and len(self._held) > 1:
-            self._held.popleft()
-        return self._held[-1]
+    def _number(self, now: float) -> int:
+        return int(now // self._width)
+
+    def _bucket(self, number: int) -> _Bucket | None:
+        newest = self._held[-1].number if self._held else number - 1
+        if number > newest:
+            self._held.append(_Bucket(number=number))
+            while self._held[0].number <= number - self.BUCKETS:
+                self._held.popleft()
+            return self._held[-1]
+        return next((bucket for bucket in reversed(self._held) if bucket.number == number), None)

@@ -46,6 +46,8 @@ class Settings(BaseModel):
     """How long a worker may take to drain; less than the platform's own limit (10 s on Cloud Run)."""
     doubt_window: float = Field(default=600.0, ge=0, allow_inf_nan=False)
     """How long word is waited for of a mail that may have been sent, where its provider cannot be asked."""
+    rehome_after: float = Field(default=120.0, ge=0, allow_inf_nan=False)
+    """How long a worker's own provider must be in order again before its traffic goes back, give or take a half."""
     log_level: str = Field(default="info", pattern=r"(?i)^(debug|info|warning|error|critical)$")
 
     @classmethod

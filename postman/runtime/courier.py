@@ -15,7 +15,7 @@ import structlog
 
 from postman.core.backoff import Backoff
 from postman.core.ids import MailId, is_mail_id
-from postman.core.mail import Mail
+from postman.core.mail import Mail, OnDoubt
 from postman.core.protocol import Answer, Claim, Claimed, Conflict, Doubtful, Entry, Held, Settled, State
 from postman.core.verdict import Ack, DeadLetter, DeadReason, GiveBack, Verdict
 from postman.core.wire import decode_message, digest
@@ -40,6 +40,8 @@ _LOG = structlog.get_logger("postman.courier")
 
 _LONGEST_DELAY: Final = 600.0
 _PATIENCE: Final = 60.0
+_STAY: Final = 0.5
+"""So long a mail waits for room at the provider that works, before it goes elsewhere."""
 _MOMENT: Final = 5.0
 _LOOK_AGAIN: Final = 0.25
 """Also how soon a mail that waits for a provider sees that the worker drains."""
@@ -93,18 +95,20 @@ class Courier:
         if (early := mail.due_in(self._clock.time())) > 0:
             return GiveBack(min(early, _LONGEST_DELAY))
         content = digest(mail)
+        again = _Again("")
         for _ in range(_ROUNDS):
-            verdict = await self._round(mail, content)
-            if verdict is not None:
-                return verdict
+            outcome = await self._round(mail, content, again.avoid)
+            if not isinstance(outcome, _Again):
+                return outcome
+            again = outcome
         return GiveBack(1.0)
 
-    async def _round(self, mail: Mail, content: str) -> Verdict | None:
-        """Claim and send once; None where a doubt was cleared and the mail can be claimed anew."""
+    async def _round(self, mail: Mail, content: str, avoid: str) -> "Verdict | _Again":
+        """Claim and send once."""
         if mail.has_expired(self._clock.time()) and (verdict := await self._expired(mail, content)):
             return verdict
         try:
-            leave = await self._find_place()
+            leave = await self._find_place(mail, avoid)
         except NoProviderError as none:
             return GiveBack(0.0 if self._is_draining() else min(none.retry_after, _LONGEST_DELAY))
         begun = self._clock.now()
@@ -124,7 +128,7 @@ class Courier:
             case Conflict():
                 return DeadLetter(DeadReason.CONFLICT, "its id stands for another content", parks=False)
             case Doubtful():
-                return await self._doubts.settle(mail, answer)
+                return await self._doubts.settle(mail, answer) or _Again(avoid)
             case never:
                 assert_never(never)
 
@@ -156,7 +160,7 @@ class Courier:
         if isinstance(answer, Claimed):
             await self._ledger.release(answer.claim, reason="its worker was stopped")
 
-    async def _send(self, mail: Mail, claim: Claim, leave: Leave, begun: float) -> Verdict:
+    async def _send(self, mail: Mail, claim: Claim, leave: Leave, begun: float) -> "Verdict | _Again":
         current = claim
 
         async def name_next(provider: str) -> None:
@@ -170,7 +174,7 @@ class Courier:
         except NoProviderError as none:
             return await self._released(current, none)
         except OutcomeUnknownError as error:
-            return await self._unknown(current, error.problem)
+            return await self._unknown(mail, current, error.problem)
         except ClaimLostError:
             return GiveBack(1.0)
         except LedgerUnavailableError:
@@ -225,13 +229,16 @@ class Courier:
         rest = min(_LONGEST_REST, 2.0 ** min(claim.attempts - 1, 6))
         return GiveBack(min(max(none.retry_after, rest), _LONGEST_DELAY))
 
-    async def _unknown(self, claim: Claim, problem: str) -> Verdict:
+    async def _unknown(self, mail: Mail, claim: Claim, problem: str) -> "Verdict | _Again":
+        """Leave the mail in doubt; where its owner chose speed, it is cleared and sent elsewhere at once."""
         _LOG.warning("in_doubt", mail_id=claim.mail_id, provider=claim.provider, problem=problem)
         try:
             await self._ledger.record_doubt(claim, reason=problem)
         except ClaimLostError:
             return GiveBack(1.0)
-        return GiveBack(0.0 if self._is_draining() else 1.0)
+        if self._is_draining():
+            return GiveBack(0.0)
+        return _Again(claim.provider) if mail.on_doubt is OnDoubt.RESEND else GiveBack(1.0)
 
     async def _malformed(self, delivery: Delivery, error: InvalidMailError) -> Verdict:
         """An undecodable mail binds no content: a valid one with its id is still sent."""
@@ -248,16 +255,18 @@ class Courier:
             return Ack()
         return None
 
-    async def _find_place(self) -> Leave:
+    async def _find_place(self, mail: Mail, avoid: str) -> Leave:
         """Take a place at a provider, waiting where they are only busy, or down for a moment."""
-        until = self._clock.now() + _PATIENCE
+        begun = self._clock.now()
+        until = begun + _PATIENCE
         while True:
+            is_patient = self._clock.now() < begun + _STAY
             try:
-                return self._failover.choose()
+                return self._failover.choose(mail, avoid=avoid, is_patient=is_patient)
             except NoProviderError as none:
                 if self._is_draining() or none.retry_after > _MOMENT or self._clock.now() > until:
                     raise
-                await self._clock.sleep(min(none.retry_after, _LOOK_AGAIN))
+                await self._failover.wait_for_room(min(none.retry_after, _LOOK_AGAIN))
 
     async def _try_once(self, recording: Awaitable[None]) -> None:
         """Where it fails the claim lapses, and the next worker puts the mail in doubt."""
@@ -265,6 +274,13 @@ class Courier:
             await recording
         except (ClaimLostError, LedgerUnavailableError) as error:
             _LOG.warning("not_recorded", reason=str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """The mail can be claimed anew, and should rather not go to the provider *avoid*."""
+
+    avoid: str
 
 
 def _settled(entry: Entry) -> Verdict:

@@ -2,107 +2,80 @@
 
 Each worker draws its home at random by weight, so that the providers share the
 load, and stays on what works. A provider that fails is left by its breaker; when
-the breaker is due, one real mail goes there first, and on to the working
-provider if that fails cleanly. Home takes the traffic back once it recovered.
+the breaker is due, one real mail goes there first, with a short time-out, and on
+to the working provider if that fails cleanly. Home takes the traffic back some
+time after it recovered, each worker at another moment, so that the fleet does not
+fall on it at once.
 
 A mail goes to each provider at the most once per round, and nowhere else after
-an answer that leaves open whether it was sent.
+an answer that leaves open whether it was sent. What the others can take without
+falling over themselves is bounded by `limits`; what exceeds it waits in the
+queue. When nobody can be reached at all, the fault is taken to be here
+(`locality`).
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 from typing import Final
 
 import structlog
 
-from postman.breaker import CircuitBreaker, Permit, RejectedError, State
-from postman.core.mail import Mail
+from postman.breaker import Fault, Permit, RejectedError, Verdict
+from postman.core.fleet.reports import ProviderStanding
+from postman.core.mail import Mail, OnDoubt
 from postman.errors import (
-    CredentialsError,
     MailRejectedError,
     NoProviderError,
-    OutcomeUnknownError,
     ProviderError,
-    QuotaExceededError,
     RouteRefusedError,
-    ThrottledError,
 )
 from postman.ports.clock import Clock
 from postman.ports.provider import Provider, Receipt
+from postman.runtime.faults import Scope, meaning_of, verdict_on
+from postman.runtime.limits import RetryBudget
+from postman.runtime.locality import Locality
+from postman.runtime.route import BUSY, Leave, Route
 
 __all__ = ["Failover", "Leave", "Route"]
 
 _LOG = structlog.get_logger("postman.failover")
 
-_LOCKED_OUT: Final = 300.0
 _PAUSE: Final = 5.0
-_BUSY: Final = 0.05
-_LOOK_AGAIN: Final = 0.5
+_SHORTEST: Final = 0.05
+_OUT_OF_BUDGET: Final = 1.0
+_HURRY: Final = 60.0
+"""A mail that expires sooner is no probe."""
+_OVERDUE: Final = 60.0
+"""After so long without one that may, any mail is a probe."""
 
 OnMove = Callable[[str], Awaitable[None]]
 """Called with the next provider's name before a mail goes there; what it raises stops the mail."""
 
 
-@dataclass(slots=True, eq=False)
-class Route:
-    """A provider as this worker sees it now."""
-
-    provider: Provider
-    breaker: CircuitBreaker
-    weight: float = 1.0
-    rate: float | None = None
-    """Mails per second at the most; None: as many as it takes."""
-    concurrency: int | None = None
-    """Mails in flight at the most; None: as many as the worker has."""
-    paused_until: float = 0.0
-    in_flight: int = 0
-    _next_free: float = field(default=0.0, repr=False)
-
-    def wait(self, now: float) -> float:
-        """Return the seconds until this provider may take another mail; 0 where it may now."""
-        if self.concurrency is not None and self.in_flight >= self.concurrency:
-            return max(_BUSY, self.paused_until - now)
-        return max(self._breaker_wait(), self.paused_until - now, self._next_free - now, 0.0)
-
-    def _breaker_wait(self) -> float:
-        """A probe that is under way may end at any moment: look again soon, not when its lease ends."""
-        wait = self.breaker.retry_after()
-        return min(wait, _LOOK_AGAIN) if self.breaker.state is State.HALF_OPEN else wait
-
-    def enter(self, now: float) -> Permit:
-        """Take a place; raises `RejectedError` where the breaker lets nobody through."""
-        permit = self.breaker.acquire()
-        self.in_flight += 1
-        if self.rate is not None:
-            self._next_free = max(self._next_free, now) + 1.0 / self.rate
-        return permit
-
-    def pause(self, until: float) -> None:
-        """Hold back until then, or until a later time already set."""
-        self.paused_until = max(self.paused_until, until)
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """A place at a provider, taken before the mail is claimed; to be used or given back."""
-
-    route: Route
-    permit: Permit
-
-    @property
-    def provider(self) -> str:
-        return self.route.provider.name
-
-
 class Failover:
-    """See the module. One for each worker process; used from one event loop."""
+    """See the module. One for each worker process; used from one event loop.
 
-    def __init__(self, routes: Sequence[Route], *, clock: Clock, random: Random | None = None) -> None:
+    Home takes its traffic back when its breaker was closed for *rehome_after* seconds, give or take a half.
+    """
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        *,
+        clock: Clock,
+        random: Random | None = None,
+        rehome_after: float = 120.0,
+        budget: RetryBudget | None = None,
+    ) -> None:
         self._routes = list(routes)
         self._clock = clock
         self._random = random or Random()  # noqa: S311 — spreads load, guards nothing
+        self._rehome_after = rehome_after * self._random.uniform(0.5, 1.5)
+        self._budget = budget or RetryBudget()
+        self._locality = Locality([route.name for route in self._routes])
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._home = self._draw(self._routes)
         self._current = self._home
 
@@ -111,29 +84,63 @@ class Failover:
         """Seconds that one attempt may take."""
         return max(route.provider.timeout for route in self._routes)
 
+    @property
+    def local_fault(self) -> str:
+        """Why the fault is taken to be on this side; empty while it is not."""
+        since = self._locality.since
+        if since is None:
+            return ""
+        return f"no provider could be reached from here for {self._clock.now() - since:.0f} s"
+
+    def standings(self) -> Mapping[str, ProviderStanding]:
+        """Return how each provider stands, by name."""
+        return {route.name: route.standing(is_home=route is self._home) for route in self._routes}
+
     def find(self, name: str) -> Provider | None:
         """Return the provider called *name*, None where it was retired."""
-        return next((route.provider for route in self._routes if route.provider.name == name), None)
+        return next((route.provider for route in self._routes if route.name == name), None)
 
     def wait(self) -> float:
         """Return the seconds until any provider may take a mail; 0 where one may now."""
         now = self._clock.now()
-        return min(route.wait(now) for route in self._routes)
+        return max(self._locality.wait(now), min(route.wait(now) for route in self._routes))
 
-    def choose(self, *, without: frozenset[str] = frozenset()) -> Leave:
-        """Take a place for one mail, or raise `NoProviderError` with the time to wait."""
+    def choose(self, mail: Mail, *, avoid: str = "", is_patient: bool = False) -> Leave:
+        """Take a place for *mail*, or raise `NoProviderError` with the time to wait.
+
+        *avoid* names a provider that comes last. A mail that *is_patient* rather waits for the provider that works
+        than go elsewhere while that one's limit is being found out.
+        """
         now = self._clock.now()
-        free = [r for r in self._routes if r.provider.name not in without and r.wait(now) <= 0]
-        for route in self._in_order(free):
-            with suppress(RejectedError):
-                return Leave(route, route.enter(now))
-        waits = [r.wait(now) for r in self._routes if r.provider.name not in without]
-        raise NoProviderError("no provider can be used now", retry_after=max(_BUSY, min(waits, default=_PAUSE)))
+        if (wait := self._locality.wait(now)) > 0:
+            raise NoProviderError(f"the fault seems to be here: {self.local_fault}", retry_after=wait)
+        if is_patient and not avoid and self._current.makes_room and self._current.wait(now) <= 0:
+            raise NoProviderError(f"{self._current.name} has no room now", retry_after=BUSY)
+        leave = self._place(mail, frozenset(), avoid)
+        leave.is_trial = self._locality.try_now()
+        return leave
+
+    async def wait_for_room(self, seconds: float) -> None:
+        """Return when a place was freed, or after *seconds*; those who wait are woken one by one, in order."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        alarm = asyncio.ensure_future(self._clock.sleep(seconds))
+        alarm.add_done_callback(lambda _: _release(turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._wake()
+            raise
+        finally:
+            alarm.cancel()
+            turn.cancel()
 
     def give_back(self, leave: Leave) -> None:
         """Return a place that was not used."""
-        leave.route.in_flight -= 1
-        leave.route.breaker.ignored(leave.permit)
+        if leave.probe is not None:
+            leave.route.breaker.ignored(leave.probe)
+        self._free(leave)
 
     async def send(self, mail: Mail, leave: Leave, *, deadline: float, on_move: OnMove) -> Receipt:
         """Hand *mail* to the provider of *leave*, or to others after it until *deadline* (of the clock's `now`).
@@ -143,14 +150,14 @@ class Failover:
         """
         tried: dict[str, ProviderError] = {}
         self._check_time(leave, deadline, mail)
+        self._budget.deposit(self._clock.now())
         while True:
-            try:
-                return await self._attempt(mail, leave)
-            except (MailRejectedError, OutcomeUnknownError):
-                raise
-            except ProviderError as error:
-                tried[leave.provider] = error
-            leave = self._next(tried)
+            outcome = await self._attempt(mail, leave)
+            if isinstance(outcome, Receipt):
+                return outcome
+            tried[leave.provider] = outcome
+            is_free = leave.probe is not None or isinstance(outcome, _HeldBackError)
+            leave = self._next(mail, tried, is_free=is_free)
             self._check_time(leave, deadline, mail)
             try:
                 await on_move(leave.provider)
@@ -165,68 +172,154 @@ class Failover:
         for route in self._routes:
             await route.provider.aclose()
 
-    def _next(self, tried: dict[str, ProviderError]) -> Leave:
+    def _next(self, mail: Mail, tried: Mapping[str, ProviderError], *, is_free: bool) -> Leave:
+        """Take a place at another provider; *is_free* where the budget of second attempts is not asked."""
         last = list(tried.values())[-1]
         if len(tried) == len(self._routes) and all(isinstance(e, RouteRefusedError) for e in tried.values()):
             raise MailRejectedError(f"{last.problem} (every provider refuses it)", provider=last.provider) from last
+        now = self._clock.now()
+        if not is_free and self._budget.left(now) < 1:
+            _LOG.warning("retry_budget_used_up", mail_id=mail.id, provider=last.provider)
+            raise NoProviderError(last.problem, retry_after=_OUT_OF_BUDGET) from last
         try:
-            return self.choose(without=frozenset(tried))
+            leave = self._place(mail, frozenset(tried), "")
         except NoProviderError as none:
             raise NoProviderError(last.problem, retry_after=max(self.wait(), 1.0)) from none
+        if not is_free:
+            self._budget.withdraw(now)
+        return leave
 
     def _check_time(self, leave: Leave, deadline: float, mail: Mail) -> None:
         """Start nothing that may still be under way when the claim's lease ends: another worker would ask about it."""
-        if self._clock.now() + leave.route.provider.timeout <= deadline:
+        if self._clock.now() + leave.timeout <= deadline:
             return
         self.give_back(leave)
         _LOG.warning("out_of_time", mail_id=mail.id, provider=leave.provider)
         raise NoProviderError("no time is left for another attempt", retry_after=1.0)
 
-    async def _attempt(self, mail: Mail, leave: Leave) -> Receipt:
-        route, breaker, permit = leave.route, leave.route.breaker, leave.permit
+    async def _attempt(self, mail: Mail, leave: Leave) -> Receipt | ProviderError:
+        """Send once; return why it was certainly not sent where another provider may take it, raise all else."""
+        route, begun = leave.route, self._clock.now()
         try:
-            receipt = await route.provider.send(mail)
+            permit = leave.probe or route.breaker.acquire()
+        except RejectedError:
+            self._free(leave)
+            return _HeldBackError("is held back", provider=route.name)
+        try:
+            receipt = await route.provider.send(mail, timeout=None if leave.probe is None else leave.timeout)
         except ProviderError as error:
-            self._learn(leave, error)
-            raise
+            self._learn(route, permit, error, begun)
+            if meaning_of(error).may_be_sent or meaning_of(error).scope is Scope.MESSAGE:
+                raise
+            return error
         except BaseException:
-            breaker.ignored(permit)
+            route.breaker.ignored(permit)
             raise
         else:
-            self._current = route
-            if breaker.succeeded(permit) and permit.is_probe:
-                _LOG.info("provider_recovered", provider=route.provider.name)
+            self._learn_success(route, permit)
             return receipt
         finally:
-            route.in_flight -= 1
+            self._free(leave)
 
-    def _learn(self, leave: Leave, error: ProviderError) -> None:
-        """Draw from a failure what it says of the provider."""
-        route, breaker, permit = leave.route, leave.route.breaker, leave.permit
-        match error:
-            case MailRejectedError():
-                breaker.succeeded(permit)
-            case RouteRefusedError():
-                breaker.ignored(permit)
-            case ThrottledError():
-                breaker.ignored(permit)
-                route.pause(self._clock.now() + (error.retry_after or _PAUSE))
-            case CredentialsError() | QuotaExceededError():
-                breaker.trip(error.retry_after or _LOCKED_OUT)
-                _LOG.error("provider_locked_out", provider=error.provider, status=error.status, problem=error.problem)
-            case _:
-                was = breaker.state
-                breaker.failed(permit, retry_after=error.retry_after)
-                if breaker.state is not was:
-                    _LOG.warning("provider_down", provider=error.provider, status=error.status, problem=error.problem)
+    def _learn_success(self, route: Route, permit: Permit) -> None:
+        was = route.breaker.state
+        if not route.breaker.succeeded(permit):
+            return
+        self._reached(route)
+        route.failures_in_row = 0
+        route.limit.grow()
+        self._wake()
+        if was is not route.breaker.state:
+            route.limit.restart()
+            _LOG.info("provider_recovered", provider=route.name)
+        if route is not self._current and not self._current.is_closed:
+            self._current = route
 
-    def _in_order(self, free: list[Route]) -> list[Route]:
-        """Order the admissible: one due for a probe, home, the last that worked, the rest by weighted chance."""
-        due = [route for route in free if route.breaker.state is not State.CLOSED][:1]
-        proven = [route for route in (self._home, self._current) if route in free]
-        first = list(dict.fromkeys([*due, *proven]))
-        rest = [route for route in free if route not in first]
-        return [*first, *self._shuffled(rest)]
+    def _learn(self, route: Route, permit: Permit, error: ProviderError, begun: float) -> None:
+        """Draw from a failure what it says of the provider, and of this worker."""
+        meaning, now, was = meaning_of(error), self._clock.now(), route.breaker.state
+        verdict = verdict_on(error)
+        if meaning.scope is Scope.WORKER:
+            verdict = self._unreached(route, verdict, now)
+        else:
+            self._reached(route)
+        counted = route.breaker.report(permit, verdict, error=error)
+        if verdict.fault is Fault.SERVICE:
+            route.failures_in_row += 1
+        if meaning.is_congestion and counted:
+            route.limit.shrink(now, begun=begun)
+        if counted and (route.breaker.state is not was or verdict.fault is Fault.ACCOUNT):
+            self._tell_down(error, is_locked_out=verdict.fault is Fault.ACCOUNT)
+
+    def _unreached(self, route: Route, verdict: Verdict, now: float) -> Verdict:
+        """Note that nobody answered there; where nobody answers anywhere, that is no evidence against a provider."""
+        if self._locality.unreached(route.name, now):
+            _LOG.error("local_fault", reason="no provider can be reached from here", providers=len(self._routes))
+            for each in self._routes:
+                each.breaker.reset()
+                each.limit.restart()
+        return Verdict(Fault.LOCAL) if self._locality.is_local else verdict
+
+    def _reached(self, route: Route) -> None:
+        if self._locality.reached(route.name):
+            _LOG.info("local_fault_over", provider=route.name)
+
+    def _tell_down(self, error: ProviderError, *, is_locked_out: bool) -> None:
+        if is_locked_out:
+            _LOG.error("provider_locked_out", provider=error.provider, status=error.status, problem=error.problem)
+        else:
+            _LOG.warning("provider_down", provider=error.provider, status=error.status, problem=error.problem)
+
+    def _place(self, mail: Mail, without: frozenset[str], avoid: str) -> Leave:
+        now = self._clock.now()
+        self._drift_home(now)
+        routes = [route for route in self._routes if route.name not in without]
+        free = [route for route in routes if route.has_room and route.wait(now) <= 0]
+        for route in self._in_order(free, mail, avoid):
+            try:
+                return Leave(route, route.enter(now))
+            except RejectedError:
+                continue
+        waits = [max(route.wait(now), 0.0 if route.has_room else BUSY) for route in routes]
+        raise NoProviderError("no provider can be used now", retry_after=max(_SHORTEST, min(waits, default=_PAUSE)))
+
+    def _free(self, leave: Leave) -> None:
+        leave.route.limit.leave()
+        if leave.is_trial:
+            self._locality.tried(self._clock.now())
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting and not _release(self._waiting.popleft()):
+            pass
+
+    def _drift_home(self, now: float) -> None:
+        """Go home once home has been in order for long enough."""
+        home = self._home
+        if self._current is home or not home.is_closed:
+            home.closed_since = None
+        elif home.closed_since is None:
+            home.closed_since = now
+        elif now - home.closed_since >= self._rehome_after:
+            self._current = home
+            _LOG.info("came_home", provider=home.name)
+
+    def _in_order(self, free: list[Route], mail: Mail, avoid: str) -> list[Route]:
+        """Order the admissible: one due for a probe, the one that works, home, the rest by weighted chance."""
+        now = self._clock.now()
+        due = [route for route in free if not route.is_closed]
+        for route in self._routes:
+            route.due_since = (route.due_since or now) if route in due else None
+        closed = [route for route in free if route.is_closed]
+        proven = [route for route in dict.fromkeys((self._current, self._home)) if route in closed]
+        others = [*proven, *self._shuffled([route for route in closed if route not in proven])]
+        probes_now = any(now - (route.due_since or now) >= _OVERDUE for route in due[:1]) or self._may_probe(mail)
+        order = [*due[:1], *others] if probes_now else [*others, *due[:1]]
+        return sorted(order, key=lambda route: route.name == avoid)
+
+    def _may_probe(self, mail: Mail) -> bool:
+        """A probe may end in doubt: no mail whose owner is waiting for it, or who would rather hold it back."""
+        return mail.on_doubt is not OnDoubt.HOLD and not mail.has_expired(self._clock.time() + _HURRY)
 
     def _shuffled(self, routes: list[Route]) -> list[Route]:
         shuffled = []
@@ -237,3 +330,14 @@ class Failover:
 
     def _draw(self, routes: Sequence[Route]) -> Route:
         return self._random.choices(routes, weights=[max(r.weight, 1e-9) for r in routes])[0]
+
+
+class _HeldBackError(ProviderError):
+    """The breaker closed the way between the choice of a provider and the attempt."""
+
+
+def _release(turn: "asyncio.Future[None]") -> bool:
+    if turn.done():
+        return False
+    turn.set_result(None)
+    return True

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postman.breaker import CircuitBreaker, Permit, RejectedError, State
+from postman.breaker import CircuitBreaker, Permit, Recovery, RejectedError, State, Trip
 
 
 class Time:
@@ -24,7 +24,12 @@ def time() -> Time:
 
 @pytest.fixture
 def breaker(time: Time) -> CircuitBreaker:
-    return CircuitBreaker("a", consecutive=3, minimum=10, open_for=10.0, probe_lease=5.0, jitter=0.0, clock=time)
+    return CircuitBreaker(
+        "a",
+        Trip(consecutive=3, minimum=10),
+        Recovery(open_for=10.0, lease=5.0, jitter=0.0, successes=1),
+        clock=time,
+    )
 
 
 def trip(breaker: CircuitBreaker) -> None:
@@ -68,7 +73,7 @@ def test_it_opens_when_half_of_the_calls_fail_though_never_in_a_row(breaker: Cir
 
 
 def test_failures_out_of_the_window_are_forgotten(time: Time) -> None:
-    breaker = CircuitBreaker("a", consecutive=100, minimum=10, window=30.0, clock=time)
+    breaker = CircuitBreaker("a", Trip(consecutive=100, minimum=10, window=30.0), clock=time)
     for _ in range(9):
         breaker.failed(breaker.acquire())
     time.now += 40.0
@@ -150,8 +155,8 @@ def test_the_later_deadline_wins(breaker: CircuitBreaker) -> None:
 
 
 def test_tripping_opens_at_once_and_never_shortens(breaker: CircuitBreaker) -> None:
-    breaker.trip(300.0)
-    breaker.trip(5.0)
+    breaker.lock_out(300.0)
+    breaker.lock_out(5.0)
 
     assert breaker.retry_after() == 300.0
 
@@ -167,7 +172,7 @@ def test_asking_for_the_state_changes_nothing(breaker: CircuitBreaker, time: Tim
 
 @given(st.lists(st.sampled_from(["ignored", "succeeded"]), max_size=60))
 def test_a_breaker_without_failures_never_opens(reports: list[str]) -> None:
-    breaker = CircuitBreaker("a", consecutive=1, minimum=1)
+    breaker = CircuitBreaker("a", Trip(consecutive=1, minimum=1))
     for report in reports:
         getattr(breaker, report)(breaker.acquire())
 
@@ -177,7 +182,9 @@ def test_a_breaker_without_failures_never_opens(reports: list[str]) -> None:
 @given(st.lists(st.tuples(st.sampled_from(["acquire", "ok", "bad", "ignore", "wait"]), st.integers(0, 9)), max_size=80))
 def test_never_more_than_one_fresh_probe_is_out(steps: list[tuple[str, int]]) -> None:
     time = Time()
-    breaker = CircuitBreaker("a", consecutive=2, open_for=10.0, probe_lease=5.0, jitter=0.0, clock=time)
+    breaker = CircuitBreaker(
+        "a", Trip(consecutive=2), Recovery(open_for=10.0, lease=5.0, jitter=0.0, successes=1), clock=time
+    )
     out: list[tuple[Permit, float]] = []
     for step, number in steps:
         if step == "wait":

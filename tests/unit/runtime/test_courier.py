@@ -9,7 +9,7 @@ import pytest
 
 from postman import Address, Mail, OnDoubt
 from postman.adapters.memory.ledger import MemoryLedger
-from postman.breaker import CircuitBreaker
+from postman.breaker import CircuitBreaker, Trip
 from postman.breaker import State as BreakerState
 from postman.core.ids import MailId
 from postman.core.message import Message
@@ -64,7 +64,7 @@ class Scene:
         self.ledger = FlakyLedger(self.clock)
         self.a = FakeProvider("a", look_up_after=LOOK_UP_AFTER, clock=self.clock)
         self.b = FakeProvider("b", clock=self.clock)
-        self.breakers = {name: CircuitBreaker(name, consecutive=2, clock=self.clock.now) for name in "ab"}
+        self.breakers = {name: CircuitBreaker(name, Trip(consecutive=2), clock=self.clock.now) for name in "ab"}
         self.is_draining = False
         ids = count()
         failover = Failover(
@@ -81,6 +81,11 @@ class Scene:
             is_draining=lambda: self.is_draining,
         )
         self.failover = failover
+
+    def stop_the_clock(self) -> FakeClock:
+        """Let time pass only when it is moved, for the courier and what it sends through."""
+        self.courier._clock = self.failover._clock = FakeClock(auto=False)
+        return self.failover._clock
 
     async def deliver(self, message: Mail | Message) -> Verdict:
         if isinstance(message, Mail):
@@ -196,7 +201,7 @@ async def test_a_mail_that_no_provider_took_is_free_and_given_back(scene: Scene)
 
 async def test_with_all_providers_down_nothing_is_claimed_or_sent(scene: Scene) -> None:
     for breaker in scene.breakers.values():
-        breaker.trip(100.0)
+        breaker.lock_out(100.0)
     one = mail()
 
     assert await scene.deliver(one) == GiveBack(100.0)
@@ -496,32 +501,28 @@ async def test_a_mail_that_fails_everywhere_rests_ever_longer(scene: Scene) -> N
         assert isinstance(verdict, GiveBack)
         rests.append(verdict.delay)
         for breaker in scene.breakers.values():
-            breaker.close()
+            breaker.reset()
 
     assert rests == sorted(rests)
     assert rests[-1] == 60.0
 
 
 async def test_a_mail_waits_for_a_provider_that_is_only_busy(scene: Scene) -> None:
-    scene.failover._routes[1].breaker.trip(1_000.0)
+    scene.failover._routes[1].breaker.lock_out(1_000.0)
     busy = scene.failover._routes[0]
-    busy.concurrency = 1
-    place = scene.failover.choose()
-    clock = FakeClock(auto=False)
-    scene.courier._clock = clock
+    places = [scene.failover.choose(mail()) for _ in range(busy.limit.limit)]
+    clock = scene.stop_the_clock()
     delivering = asyncio.ensure_future(scene.deliver(mail()))
     await wait_until(lambda: clock._sleepers, within=5.0)
-    scene.failover.give_back(place)
-    await clock.advance(0.25)
+    scene.failover.give_back(places.pop())
 
     assert await asyncio.wait_for(delivering, 5.0) == Ack()
 
 
 async def test_a_mail_that_waits_for_a_provider_is_given_back_when_the_worker_drains(scene: Scene) -> None:
     for breaker in scene.breakers.values():
-        breaker.trip(4.0)
-    clock = FakeClock(auto=False)
-    scene.courier._clock = clock
+        breaker.lock_out(4.0)
+    clock = scene.stop_the_clock()
     delivering = asyncio.ensure_future(scene.deliver(mail()))
     await wait_until(lambda: clock._sleepers, within=5.0)
     scene.is_draining = True

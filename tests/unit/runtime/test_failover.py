@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from postman import Address, Mail
-from postman.breaker import CircuitBreaker, State
+from postman.breaker import CircuitBreaker, Recovery, State, Trip
 from postman.errors import (
     CredentialsError,
     MailRejectedError,
@@ -24,6 +24,9 @@ from postman.testing.provider import Answer, FakeProvider
 MAIL = Mail(from_=Address(email="a@example.org"), to=(Address(email="b@example.org"),), subject="s", text="t")
 
 
+REHOME = 100.0
+
+
 class Scene:
     """Providers a and b; a is home, since b has no weight."""
 
@@ -35,17 +38,17 @@ class Scene:
             Route(provider, self.breaker(provider.name), weight=weight, rate=rate, concurrency=concurrency)
             for provider, weight in ((self.a, 1.0), (self.b, 0.0))
         ]
-        self.failover = Failover(self.routes, clock=self.clock, random=Random(1))
+        self.failover = Failover(self.routes, clock=self.clock, random=Random(1), rehome_after=REHOME)
         self.moves: list[str] = []
 
     def breaker(self, name: str) -> CircuitBreaker:
-        return CircuitBreaker(name, consecutive=2, open_for=10.0, jitter=0.0, clock=self.clock.now)
+        return CircuitBreaker(name, Trip(consecutive=2), Recovery(open_for=10.0, jitter=0.0), clock=self.clock.now)
 
     async def moved(self, provider: str) -> None:
         self.moves.append(provider)
 
     async def send(self, leave: Leave | None = None, *, budget: float = 100.0) -> str:
-        leave = leave or self.failover.choose()
+        leave = leave or self.failover.choose(MAIL)
         deadline = self.clock.now() + budget
         return (await self.failover.send(MAIL, leave, deadline=deadline, on_move=self.moved)).provider
 
@@ -113,13 +116,37 @@ async def test_after_enough_failures_no_mail_is_tried_there(scene: Scene) -> Non
     assert len(scene.a.attempts) == 2
 
 
-async def test_one_probe_brings_home_back(scene: Scene) -> None:
+async def test_two_probes_close_the_breaker_and_the_traffic_comes_home_later(scene: Scene) -> None:
     scene.a.then(down("a"), down("a"))
     for _ in range(3):
         await scene.send()
     await scene.clock.advance(10.0)
 
-    assert [await scene.send() for _ in range(3)] == ["a", "a", "a"]
+    assert [await scene.send() for _ in range(4)] == ["a", "a", "b", "b"]
+    await scene.clock.advance(REHOME / 2 - 1.0)
+    assert await scene.send() == "b"
+    await scene.clock.advance(REHOME + 1.0)
+    assert [await scene.send() for _ in range(2)] == ["a", "a"]
+
+
+async def test_home_that_fails_again_before_the_traffic_came_back_is_waited_for_anew(scene: Scene) -> None:
+    scene.a.then(down("a"), down("a"))
+    for _ in range(3):
+        await scene.send()
+    await scene.clock.advance(10.0)
+    for _ in range(3):
+        await scene.send()
+    scene.routes[0].breaker.lock_out(5.0)
+    await scene.clock.advance(1.5 * REHOME)
+
+    assert [await scene.send() for _ in range(4)] == ["a", "a", "b", "b"]
+
+
+async def test_workers_come_home_at_different_times() -> None:
+    times = {Failover(Scene().routes, clock=FakeClock(), random=Random(seed))._rehome_after for seed in range(20)}
+
+    assert len(times) == 20
+    assert all(60.0 <= each <= 180.0 for each in times)
 
 
 async def test_a_probe_that_fails_goes_on_to_the_working_one(scene: Scene) -> None:
@@ -137,9 +164,11 @@ async def test_only_one_of_many_mails_probes(scene: Scene) -> None:
     for _ in range(3):
         await scene.send()
     await scene.clock.advance(10.0)
-    leaves = [scene.failover.choose() for _ in range(20)]
+    leaves = [scene.failover.choose(MAIL) for _ in range(6)]
 
-    assert [leave.provider for leave in leaves].count("a") == 1
+    assert [leave.provider for leave in leaves] == ["a", "b", "b", "b", "b", "b"]
+    with pytest.raises(NoProviderError):
+        scene.failover.choose(MAIL)
 
 
 async def test_when_all_are_down_it_says_when_to_come_back(scene: Scene) -> None:
@@ -150,7 +179,7 @@ async def test_when_all_are_down_it_says_when_to_come_back(scene: Scene) -> None
             await scene.send()
 
     with pytest.raises(NoProviderError) as none:
-        scene.failover.choose()
+        scene.failover.choose(MAIL)
     assert none.value.retry_after == scene.failover.wait() == 10.0
 
 
@@ -185,12 +214,12 @@ async def test_it_does_not_start_what_cannot_end_in_time(scene: Scene) -> None:
 
 
 async def test_a_worker_that_slept_through_its_lease_starts_nothing(scene: Scene) -> None:
-    leave = scene.failover.choose()
+    leave = scene.failover.choose(MAIL)
 
     with pytest.raises(NoProviderError):
         await scene.send(leave, budget=-5.0)
     assert not scene.a.attempts
-    assert scene.routes[0].in_flight == 0
+    assert scene.routes[0].limit.in_flight == 0
 
 
 async def test_what_the_ledger_says_against_a_move_stops_the_mail(scene: Scene) -> None:
@@ -200,20 +229,20 @@ async def test_what_the_ledger_says_against_a_move_stops_the_mail(scene: Scene) 
         raise LookupError
 
     with pytest.raises(LookupError):
-        await scene.failover.send(MAIL, scene.failover.choose(), deadline=scene.clock.now() + 100.0, on_move=refuse)
+        await scene.failover.send(MAIL, scene.failover.choose(MAIL), deadline=scene.clock.now() + 100.0, on_move=refuse)
     assert not scene.b.attempts
-    assert [route.in_flight for route in scene.routes] == [0, 0]
+    assert [route.limit.in_flight for route in scene.routes] == [0, 0]
 
 
 async def test_a_place_given_back_is_free_again() -> None:
     scene = Scene(concurrency=1)
-    leaves = [scene.failover.choose(), scene.failover.choose()]
+    leaves = [scene.failover.choose(MAIL), scene.failover.choose(MAIL)]
     with pytest.raises(NoProviderError):
-        scene.failover.choose()
+        scene.failover.choose(MAIL)
     for leave in leaves:
         scene.failover.give_back(leave)
 
-    assert scene.failover.choose().provider == "a"
+    assert scene.failover.choose(MAIL).provider == "a"
 
 
 async def test_a_rate_is_kept() -> None:
@@ -227,7 +256,7 @@ async def test_a_rate_is_kept() -> None:
         except NoProviderError as none:
             await scene.clock.sleep(none.retry_after)
 
-    assert 38 <= sent <= 42  # two providers, ten a second each, for two seconds
+    assert 38 <= sent <= 44  # two providers, ten a second each, for two seconds, and one each ahead
 
 
 async def test_a_cancelled_attempt_is_no_evidence(scene: Scene) -> None:
@@ -245,7 +274,7 @@ async def test_a_cancelled_attempt_is_no_evidence(scene: Scene) -> None:
             await sending
 
     assert scene.routes[0].breaker.state is State.CLOSED
-    assert scene.routes[0].in_flight == 0
+    assert scene.routes[0].limit.in_flight == 0
 
 
 def test_homes_are_spread_by_weight() -> None:
@@ -256,7 +285,7 @@ def test_homes_are_spread_by_weight() -> None:
             Route(FakeProvider(name, clock=clock), CircuitBreaker(name), weight=weight)
             for name, weight in (("a", 2.0), ("b", 1.0))
         ]
-        homes.append(Failover(routes, clock=clock, random=Random(seed)).choose().provider)
+        homes.append(Failover(routes, clock=clock, random=Random(seed)).choose(MAIL).provider)
 
     assert 170 <= homes.count("a") <= 230
 
@@ -268,16 +297,16 @@ async def test_nothing_starts_after_a_move_that_took_too_long(scene: Scene) -> N
         await scene.clock.sleep(95.0)
 
     with pytest.raises(NoProviderError):
-        await scene.failover.send(MAIL, scene.failover.choose(), deadline=scene.clock.now() + 100.0, on_move=slow)
+        await scene.failover.send(MAIL, scene.failover.choose(MAIL), deadline=scene.clock.now() + 100.0, on_move=slow)
     assert not scene.b.attempts
-    assert [route.in_flight for route in scene.routes] == [0, 0]
+    assert [route.limit.in_flight for route in scene.routes] == [0, 0]
 
 
 async def test_a_probe_that_is_under_way_is_waited_for_only_a_little(scene: Scene) -> None:
     for route in scene.routes:
-        route.breaker.trip(10.0)
+        route.breaker.lock_out(10.0)
     await scene.clock.advance(10.0)
-    probes = [scene.failover.choose(), scene.failover.choose()]
+    probes = [scene.failover.choose(MAIL), scene.failover.choose(MAIL)]
 
     assert scene.failover.wait() == 0.5
     assert {probe.provider for probe in probes} == {"a", "b"}

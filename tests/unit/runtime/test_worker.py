@@ -13,7 +13,7 @@ import structlog
 from postman import Address, Mail
 from postman.adapters.clock import SystemClock
 from postman.adapters.memory import MemoryLedger, MemoryQueue, MemoryShards
-from postman.breaker import CircuitBreaker
+from postman.breaker import CircuitBreaker, Recovery, Trip
 from postman.core.ids import MailId
 from postman.core.message import Message
 from postman.core.protocol import Claimed, State
@@ -107,7 +107,7 @@ class Scene:
 
     def worker(self, *, concurrency: int = 10, grace: float = 1.0) -> Worker:
         routes = [
-            Route(provider, CircuitBreaker(provider.name, consecutive=2, open_for=0.3), weight=weight)
+            Route(provider, CircuitBreaker(provider.name, Trip(consecutive=2), Recovery(open_for=0.3)), weight=weight)
             for provider, weight in ((self.a, 1.0), (self.b, 0.0))
         ]
         return Worker(

@@ -1,0 +1,106 @@
+"""What a worker says of itself: how much it did at each provider, and with how much in its hands.
+
+The judgement of a worker's health rests on two sums per provider and window:
+how many mails it finished, and for how long, added up over mails, they lay in
+its hands. Their quotient is one over the mean time that a mail spends in the
+worker (Little's law), whatever the load; and a worker that hangs finishes
+nothing while its sum of seconds grows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["STOPPED", "ProviderStanding", "ProviderWork", "WorkWindow", "WorkerReport"]
+
+STOPPED = "stopped"
+"""Why a worker leaves that was told to by its operator or its platform: no fault of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderWork:
+    """A worker's work at one provider during some time."""
+
+    done: float = 0.0
+    """Mails that left its hands, however they ended. A whole number, but in sums that forget."""
+    outstanding: float = 0.0
+    """Seconds during which mails lay in its hands, added up over mails, ended or not."""
+    took: float = 0.0
+    """Seconds from beginning to end, added up over the mails that are *done*."""
+    took_squared: float = 0.0
+    """The same, each squared."""
+
+    def __add__(self, other: "ProviderWork") -> "ProviderWork":
+        return ProviderWork(
+            self.done + other.done,
+            self.outstanding + other.outstanding,
+            self.took + other.took,
+            self.took_squared + other.took_squared,
+        )
+
+    def times(self, factor: float) -> "ProviderWork":
+        """Return each sum times *factor*: to forget the past by degrees."""
+        return ProviderWork(
+            self.done * factor, self.outstanding * factor, self.took * factor, self.took_squared * factor
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkWindow:
+    """One stretch of time of a worker; stretches follow each other without gaps."""
+
+    ends: float
+    """Seconds since 1970."""
+    seconds: float
+    work: Mapping[str, ProviderWork] = field(default_factory=dict)
+    """By provider."""
+    oldest: float = 0.0
+    """Age in seconds, at the end, of the mail that lay longest in its hands; 0 with none."""
+    full_for: float = 0.0
+    """Seconds during which it had no place for another mail."""
+    paused_for: float = 0.0
+    """Seconds during which it took no mails, because no provider or no ledger could be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStanding:
+    """A provider as this worker sees it now."""
+
+    breaker: str
+    """The state of its breaker."""
+    retry_after: float = 0.0
+    """Seconds until it may be tried; 0 where it may now."""
+    in_flight: int = 0
+    limit: int = 0
+    """Mails in flight at the most, at present."""
+    is_home: bool = False
+    """Whether this worker's mails go there when all is well."""
+    problem: str = ""
+    """The last failure in words; empty where there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What one worker process last said; it replaces what it said before."""
+
+    worker: str
+    """Unique for each process: a worker that is started again has another."""
+    host: str
+    pid: int
+    version: str
+    started: float
+    """Seconds since 1970, as all times here."""
+    at: float
+    """When this was said."""
+    slots: int
+    """Mails that it deals with at a time."""
+    window: float
+    """Seconds between two reports."""
+    windows: tuple[WorkWindow, ...] = ()
+    """The latest, oldest first, at the most ten."""
+    baseline: Mapping[str, ProviderWork] = field(default_factory=dict)
+    """By provider, what came before those windows, forgotten with a half-life of an hour."""
+    providers: Mapping[str, ProviderStanding] = field(default_factory=dict)
+    local_fault: str = ""
+    """Why this worker thinks that the fault is on its own side: it can reach no provider at all. Empty: it does not."""
+    leaving: str = ""
+    """Why it drains, or drained: `STOPPED`, or its own judgement in words. Empty: it works."""
