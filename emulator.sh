@@ -13,6 +13,7 @@ usage: ./emulator.sh VERB [ARGUMENT…]
   demo             the whole system before your eyes, on the emulators or, where there are none, on SQLite
   test [ARG…]      lint, types, import rules, then pytest with ARG… inside emulators; names what it could not exercise
   run CMD…         run CMD with the emulators in its environment
+  bench [NAME…]    run a program of tests/benchmarks with its arguments, beside other libraries; alone: name them
   up | down        start emulators and leave them running | stop these and no others
   env              print the exports for what `up` left running:  eval "$(./emulator.sh env)"
   lock [ARG…]      make the lock files anew with uv (--upgrade takes newer versions)
@@ -51,7 +52,7 @@ find_python() {
 }
 
 make_venv() {
-    printf 'making .venv with %s\n' "$("$1" --version)"
+    printf 'making %s with %s\n' "${venv#"$root"/}" "$("$1" --version)"
     "$1" -m venv --clear "$venv" || fail "$1 cannot make a virtual environment (Debian: apt-get install python3-venv)"
     printf '%s\n' "$2" >"$venv/.made-with"
 }
@@ -110,13 +111,23 @@ build_requirements() {
         <"$root/pyproject.toml"
 }
 
+bench() {
+    cd "$root"
+    if (($# == 0)); then
+        grep -l __main__ tests/benchmarks/*.py | sed 's:.*/::; s:\.py$::'
+        return
+    fi
+    [[ -f tests/benchmarks/$1.py ]] || fail "there is no benchmark $1" 2
+    exec "$venv/bin/python" -m "tests.benchmarks.$1" "${@:2}"
+}
+
 lock() {
     local compile
     command -v uv >/dev/null || fail "lock needs uv on PATH (pip install uv)"
     cd "$root"
     compile=(uv pip compile --quiet --universal --python-version "3.$oldest" --generate-hashes --no-header --no-annotate
         --no-emit-index-url --no-emit-find-links)
-    build_requirements | "${compile[@]}" "$@" --all-extras --group dev \
+    build_requirements | "${compile[@]}" "$@" --all-extras --group dev --group benchmarks \
         --output-file requirements-dev.lock pyproject.toml - >/dev/null
     build_requirements | "${compile[@]}" --upgrade --extra gcp --constraint requirements-dev.lock \
         --output-file requirements.lock pyproject.toml - >/dev/null
@@ -127,11 +138,12 @@ main() {
     shift || true
     case $verb in
         demo | run | up | down | env) prepare requirements.lock ;; # not joined by &&, which would switch off set -e
-        test) prepare requirements-dev.lock ;;
+        test | bench) prepare requirements-dev.lock ;;
     esac
     case $verb in
         demo) inside --optional -- "$venv/bin/postman" demo "$@" ;;
         test) run_tests "$@" ;;
+        bench) bench "$@" ;;
         run) inside "$@" ;;
         up | down | env) emulators "$verb" "$@" ;;
         lock) lock "$@" ;;

@@ -11,17 +11,19 @@ it let go. It has no timer and no thread of its own.
 """
 
 import inspect
-import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from random import Random
 from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, cast
 
 from postman.breaker.calls import protect, protect_async
-from postman.breaker.events import Announcer, OnEvent
-from postman.breaker.machine import Machine
-from postman.breaker.permit import Keeper, Permit, RejectedError
+from postman.breaker.events import Announcer, EventKind, OnEvent
+from postman.breaker.lock import OwnedLock
+from postman.breaker.machine import DAY, Machine
+from postman.breaker.permit import Keeper, Permit, RejectedError, Rejection
 from postman.breaker.probing import ProbeStats, ShouldProbe, always
 from postman.breaker.rules import Recovery, Trip
 from postman.breaker.states import State, Trigger
@@ -76,7 +78,8 @@ class CircuitBreaker:
         self._should_probe = should_probe or always()
         self._clock = clock
         self._latest = clock()
-        self._lock = threading.Lock()
+        self._lock = OwnedLock()
+        self._deferred: deque[tuple[Permit, Verdict, LastFailure | None]] = deque()
         self._announcer = Announcer(on_event)
         self._machine = Machine(
             name,
@@ -149,18 +152,13 @@ class CircuitBreaker:
     def _acquire(self) -> Permit:
         answer: tuple[int, bool] | None = None
         while True:
-            with self._lock:
-                now = self._now()
-                decision = self._machine.admit(now, answer)
-                generation = self._machine.generation
-                self._machine.pace(now)
-            self._announcer.tell()
+            decision, generation = self._do(partial(self._admit, answer))
             match decision:
                 case Permit():
                     decision.keeper = self._keeper
                     return decision
-                case RejectedError():
-                    raise decision
+                case Rejection():
+                    raise RejectedError(*decision)
             answer = generation, self._ask(decision)
 
     def report(self, permit: Permit, verdict: Verdict, *, error: BaseException | None = None) -> bool:
@@ -169,12 +167,10 @@ class CircuitBreaker:
         *error* is kept in words as the last failure, if *verdict* makes it one.
         """
         failure = _failure(verdict, error)
-        with self._lock:
-            now = self._now()
-            counts = self._machine.report(permit, verdict, now, failure)
-            self._machine.pace(now)
-        self._announcer.tell()
-        return counts
+        if self._lock.is_mine:
+            self._deferred.append((permit, verdict, failure))
+            return True
+        return self._do(lambda now: self._machine.report(permit, verdict, failure, now))
 
     def succeeded(self, permit: Permit) -> bool:
         """Report a success."""
@@ -198,7 +194,7 @@ class CircuitBreaker:
 
     def lock_out(self, seconds: float) -> None:
         """Open for at least *seconds*, at the most a day; a later end already set stays, and so does a forced state."""
-        self._do(lambda now: self._machine.lock_out(now, seconds))
+        self._do(lambda now: self._machine.lock_out(now, min(seconds, DAY)))
 
     def force(self, to: Literal["open", "closed", "disabled"], seconds: float | None = None) -> None:
         """Hold it open or closed, or let all calls through uncounted, for *seconds*; None: until `release`."""
@@ -216,8 +212,7 @@ class CircuitBreaker:
 
     def snapshot(self) -> dict[str, object]:
         """Return, as JSON can hold it, what another process needs to go on: times as seconds left, no counts."""
-        with self._lock:
-            return {"version": 1, "name": self.name, **self._machine.snapshot(self._now())}
+        return {"version": 1, "name": self.name, **self._do(self._machine.snapshot)}
 
     @classmethod
     def restore(
@@ -262,19 +257,31 @@ class CircuitBreaker:
         self._latest = max(self._latest, self._clock())
         return self._latest
 
-    def _do(self, change: Callable[[float], None]) -> None:
+    def _admit(self, answer: tuple[int, bool] | None, now: float) -> tuple[Permit | Rejection | ProbeStats, int]:
+        return self._machine.admit(now, answer), self._machine.generation
+
+    def _do(self, act: Callable[[float], R]) -> R:
+        """Do one thing under the lock, between what time did before it and what the collector brought meanwhile."""
         with self._lock:
             now = self._now()
-            change(now)
+            self._machine.keep_up(now)
+            self._report_deferred(now)
+            result = act(now)
+            self._report_deferred(now)
             self._machine.pace(now)
         self._announcer.tell()
+        return result
+
+    def _report_deferred(self, now: float) -> None:
+        while self._deferred:
+            self._machine.report(*self._deferred.popleft(), now)
 
     def _ask(self, stats: ProbeStats) -> bool:
         try:
             return bool(self._should_probe(stats))
         except Exception as error:  # noqa: BLE001 — a policy's mistake is told, and must not keep the service out
-            problem = error
-        self._do(lambda now: self._machine.tell_policy_failed(now, problem))
+            kind = type(error).__name__
+        self._do(lambda now: self._machine.tell(EventKind.POLICY_FAILED, now, detail=kind))
         return stats.due_for >= self._recovery.max_open
 
     def _returned(self, permit: Permit, result: object) -> None:
@@ -295,8 +302,8 @@ class CircuitBreaker:
         try:
             return classify(outcome)
         except Exception as error:  # noqa: BLE001 — a classifier's mistake is told, and must not mask the outcome
-            problem = error
-        self._do(lambda now: self._machine.tell_classifier_failed(now, problem))
+            kind = type(error).__name__
+        self._do(lambda now: self._machine.tell(EventKind.CLASSIFIER_FAILED, now, detail=kind))
         return Verdict(Fault.SERVICE)
 
 

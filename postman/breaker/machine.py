@@ -11,18 +11,18 @@ from math import inf
 from typing import Final
 
 from postman.breaker.events import Event, EventKind
-from postman.breaker.permit import Permit, RejectedError
+from postman.breaker.permit import Permit, Rejection
 from postman.breaker.probing import ProbeStats
 from postman.breaker.rules import Recovery, Trip
 from postman.breaker.running import Running
 from postman.breaker.states import HELD, State, Trigger, next_state
 from postman.breaker.verdicts import Fault, LastFailure, Verdict
 from postman.breaker.view import View
-from postman.breaker.window import Window
+from postman.breaker.window import Counts, Window
 
-__all__ = ["Machine"]
+__all__ = ["DAY", "Machine"]
 
-_DAY: Final = 86_400.0
+DAY: Final = 86_400.0
 _DECLINED: Final = 1.0
 """A policy that said no to one call may say yes to one a second later."""
 
@@ -74,12 +74,21 @@ class Machine:
         self._rejected_before = 0
         self._stale = 0
 
-    def admit(self, now: float, answer: tuple[int, bool] | None) -> Permit | RejectedError | ProbeStats:
+    def keep_up(self, now: float) -> None:
+        """Do what time alone does; to be called before anything else that moves it."""
+        if self.state in HELD and now >= self._until:
+            self._move(now, Trigger.RELEASED)
+        if not self._probes:
+            return
+        for permit in [permit for permit, ends in self._probes.items() if ends <= now]:
+            del self._probes[permit]
+            self.tell(EventKind.PROBE_LOST, now)
+
+    def admit(self, now: float, answer: tuple[int, bool] | None) -> Permit | Rejection | ProbeStats:
         """Let a call through, or not, or ask whether it may be the probe.
 
         *answer* is what the policy said to that question, with the generation in which it was asked.
         """
-        self._keep_up(now)
         if self.state in (State.CLOSED, State.HELD_CLOSED):
             self._trip_if_overdue(now)
         wait = self.wait(now)
@@ -92,21 +101,21 @@ class Machine:
                 return self._probe(now)
         return Permit(self.running.begin(now), now)
 
-    def report(self, permit: Permit, verdict: Verdict, now: float, failure: LastFailure | None) -> bool:
+    def report(self, permit: Permit, verdict: Verdict, failure: LastFailure | None, now: float) -> bool:
         """Count how a call ended; False where it came too late to count. *failure* is that in words, if it was one."""
-        self._keep_up(now)
+        self.running.turn(now)
         if (
             permit.is_reported
             or permit.generation != self.generation
             or (permit.is_probe and permit not in self._probes)
         ):
             self._stale += 1
-            self._tell(EventKind.STALE, now, detail=str(verdict.fault))
+            self.tell(EventKind.STALE, now, detail=str(verdict.fault))
             return False
         permit.is_reported = True
         self.last_failure = failure or self.last_failure
         self.running.end(permit.tick, permit.began)
-        is_slow = now - permit.began >= self._slow_after
+        is_slow = now - max(permit.began, permit.tick.opened) >= self._slow_after
         if permit.is_probe:
             del self._probes[permit]
             self._probe_ended(verdict, now, is_slow=is_slow)
@@ -141,13 +150,13 @@ class Machine:
         until = now + min(seconds, self._recovery.max_retry_after)
         if until > self._paused_until:
             self._paused_until = until
-            self._tell(EventKind.PAUSED, now)
+            self.tell(EventKind.PAUSED, now)
 
     def lock_out(self, now: float, seconds: float) -> None:
-        """Open, if it is not forced, for *seconds* at least, a day at the most."""
+        """Open, if it is not forced, for *seconds* at least."""
         if self.state in HELD:
             return
-        until = max(now + min(seconds, _DAY), self._paused_until)
+        until = max(now + seconds, self._paused_until)
         if self.state is State.OPEN:
             self._until = max(self._until, until)
         else:
@@ -180,8 +189,7 @@ class Machine:
 
     def view(self, now: float) -> View:
         """Return all that can be seen; moves nothing."""
-        self.running.catch_up()
-        counts = self._window.counts(now)
+        counts = self._counts(now)
         return View(
             name=self.name,
             state=self.state,
@@ -224,21 +232,15 @@ class Machine:
         self._probes_failed = int(_seconds(saved["probes_failed"]))
         self._failing_since = now - _seconds(saved["failing_for"])
 
-    def tell_policy_failed(self, now: float, error: Exception) -> None:
-        self._tell(EventKind.POLICY_FAILED, now, detail=type(error).__name__)
+    def tell(
+        self, kind: EventKind, now: float, *, old: State | None = None, trigger: Trigger | None = None, detail: str = ""
+    ) -> None:
+        """Note an event."""
+        self._note(
+            Event(self.name, kind, now, old or self.state, self.state, self.generation, trigger, self.wait(now), detail)
+        )
 
-    def tell_classifier_failed(self, now: float, error: Exception) -> None:
-        self._tell(EventKind.CLASSIFIER_FAILED, now, detail=type(error).__name__)
-
-    def _keep_up(self, now: float) -> None:
-        """Do what time alone does."""
-        if self.state in HELD and now >= self._until:
-            self._move(now, Trigger.RELEASED)
-        for permit in [permit for permit, ends in self._probes.items() if ends <= now]:
-            del self._probes[permit]
-            self._tell(EventKind.PROBE_LOST, now)
-
-    def _admit_probe(self, now: float, answer: tuple[int, bool] | None) -> Permit | RejectedError | ProbeStats:
+    def _admit_probe(self, now: float, answer: tuple[int, bool] | None) -> Permit | Rejection | ProbeStats:
         if answer is None or answer[0] != self.generation:
             return self._stats(now)
         if not answer[1]:
@@ -255,9 +257,9 @@ class Machine:
         leases = sorted(ends for ends in self._probes.values() if ends > now)
         return leases[0] - now if len(leases) >= self._recovery.probes else 0.0
 
-    def _reject(self, wait: float) -> RejectedError:
+    def _reject(self, wait: float) -> Rejection:
         self._rejected += 1
-        return RejectedError(self.name, self.state, wait, self.last_failure)
+        return Rejection(self.name, self.state, wait, self.last_failure)
 
     def _call_ended(self, verdict: Verdict, now: float, *, is_slow: bool) -> None:
         match verdict.fault:
@@ -282,7 +284,8 @@ class Machine:
                     self._probes_failed = 0
                     self._move(now, Trigger.RECOVERED)
             case Fault.NONE | Fault.SERVICE:
-                self._heed(verdict, now)
+                if verdict.fault is Fault.SERVICE:
+                    self._heed(verdict, now)
                 self._probes_failed += 1
                 self._open(now, Trigger.PROBE_FAILED)
             case _:
@@ -294,7 +297,7 @@ class Machine:
             asked = verdict.retry_after or 0.0
             self.pause(now, asked if asked > 0 else self._recovery.open_for)
         elif verdict.fault is Fault.ACCOUNT:
-            self.lock_out(now, max(self._recovery.locked_for, verdict.retry_after or 0.0))
+            self.lock_out(now, max(self._recovery.locked_for, min(verdict.retry_after or 0.0, DAY)))
 
     def _heed(self, verdict: Verdict, now: float) -> None:
         if verdict.retry_after is not None and verdict.retry_after > 0:
@@ -303,7 +306,7 @@ class Machine:
     def _trip_if_overdue(self, now: float) -> None:
         self.running.turn(now)
         overdue = self.running.overdue(now)
-        if overdue and self._is_too_slow(now, overdue):
+        if overdue and self._is_too_slow(self._counts(now), overdue):
             problem = f"{overdue} calls run for {self._slow_after:g} s or more"
             self.last_failure = LastFailure("", problem, Fault.SERVICE)
             self._open(now, Trigger.TRIPPED)
@@ -312,17 +315,16 @@ class Machine:
         consecutive, rate = self._trip.consecutive, self._trip.rate
         if consecutive is not None and self._failures_in_row >= consecutive:
             return True
-        self.running.catch_up()
-        counts = self._window.counts(now)
+        counts = self._counts(now)
         if rate is not None and counts.total >= self._trip.minimum and counts.failures >= rate * counts.total:
             return True
-        return self._is_too_slow(now, self.running.overdue(now))
+        return self._slow_after < inf and self._is_too_slow(counts, self.running.overdue(now))
 
-    def _is_too_slow(self, now: float, overdue: int) -> bool:
-        if self._slow_after == inf:
-            return False
+    def _counts(self, now: float) -> Counts:
         self.running.catch_up()
-        counts = self._window.counts(now)
+        return self._window.counts(now)
+
+    def _is_too_slow(self, counts: Counts, overdue: int) -> bool:
         total = counts.total + overdue
         return total >= self._trip.minimum and counts.slow + overdue >= self._trip.slow_rate * total
 
@@ -356,11 +358,4 @@ class Machine:
         self._until = until
         self._window.clear()
         self.running.clear(self.generation)
-        self._tell(EventKind.MOVED, now, old=old, trigger=trigger)
-
-    def _tell(
-        self, kind: EventKind, now: float, *, old: State | None = None, trigger: Trigger | None = None, detail: str = ""
-    ) -> None:
-        self._note(
-            Event(self.name, kind, now, old or self.state, self.state, self.generation, trigger, self.wait(now), detail)
-        )
+        self.tell(EventKind.MOVED, now, old=old, trigger=trigger)

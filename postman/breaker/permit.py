@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from postman.breaker.running import Running, Tick
 from postman.breaker.states import State
 from postman.breaker.verdicts import LastFailure
 
-__all__ = ["Keeper", "Permit", "RejectedError"]
+__all__ = ["Keeper", "Permit", "RejectedError", "Rejection"]
 
 
 class Permit:
@@ -65,6 +65,19 @@ class Keeper:
     succeeded: Callable[[Permit], bool]
     raised: Callable[[Permit, BaseException], None]
     """Reports a call that raised, unless it was reported."""
+
+
+class Rejection(NamedTuple):
+    """What `RejectedError` will say.
+
+    The error itself is made where it is raised: kept in a variable there, it would keep alive the frame that it keeps
+    alive, and with it the caller's.
+    """
+
+    name: str
+    state: State
+    retry_after: float
+    last: LastFailure | None
 
 
 class RejectedError(Exception):

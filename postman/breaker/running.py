@@ -38,6 +38,11 @@ class Tick:
         """Of *finished*, how many are counted."""
 
     @property
+    def uncounted(self) -> int:
+        """How many of its calls run, or ended since it was looked at last."""
+        return len(self.started) - self.seen
+
+    @property
     def unfinished(self) -> int:
         """How many of its calls run."""
         return len(self.started) - len(self.finished)
@@ -73,7 +78,7 @@ class Running:
     def speed_up(self, now: float, *, latest: float) -> None:
         """Let calls begin and succeed without the lock, for a tick at the most, and not after *latest*."""
         self.turn(now)
-        if self.tick.ends == -inf:
+        if self.tick.ends == -inf and not self.overdue(now):
             self.tick.ends = min(self.tick.until, self._next_overdue(now), latest)
 
     def turn(self, now: float) -> None:
@@ -115,7 +120,7 @@ class Running:
         self._earlier.append(last)
         self.catch_up()
         self._earlier = deque(
-            tick for tick in self._earlier if tick.unfinished > 0 and tick.until > now - self._forget_after
+            tick for tick in self._earlier if tick.uncounted > 0 and tick.until > now - self._forget_after
         )
         self.tick = Tick(last.generation, now, min(now + self._width, self._window.bucket_ends(now)))
 

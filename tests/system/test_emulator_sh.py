@@ -31,7 +31,8 @@ def test_help_names_every_verb(arguments: tuple[str, ...], script: Path, tmp_pat
     done = _run(script, *arguments, cwd=tmp_path)
 
     assert done.returncode == 0
-    assert all(f"\n  {verb} " in done.stdout for verb in ("demo", "test", "run", "up | down", "env", "lock", "help"))
+    verbs = ("demo", "test", "run", "bench", "up | down", "env", "lock", "help")
+    assert all(f"\n  {verb} " in done.stdout for verb in verbs)
 
 
 def test_an_unknown_verb_is_wrong_use(script: Path, tmp_path: Path) -> None:

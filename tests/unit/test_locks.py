@@ -31,8 +31,9 @@ def _wanted(lock: str) -> list[str]:
     extras: dict[str, list[str]] = project["optional-dependencies"]
     if lock == RUNTIME:
         return [*project["dependencies"], *extras["gcp"], *content["build-system"]["requires"]]
-    groups = content["dependency-groups"]["dev"]
-    return [*project["dependencies"], *(one for extra in extras.values() for one in extra), *groups]
+    groups: dict[str, list[str]] = content["dependency-groups"]
+    wanted = [*extras.values(), *groups.values()]
+    return [*project["dependencies"], *(one for some in wanted for one in some)]
 
 
 def _unmet(wanted: Iterable[str], pins: dict[str, str]) -> list[str]:
@@ -70,6 +71,14 @@ def test_lock_is_of_this_project_file(lock: str) -> None:
 def test_what_runs_is_what_was_tested() -> None:
     """Every version of the runtime lock is also the one of the development lock."""
     assert _pins(RUNTIME).items() <= _pins(DEVELOPMENT).items()
+
+
+def test_other_breakers_are_installed_to_compare_and_for_nothing_else() -> None:
+    """The project does not lean on what it is compared with."""
+    group = {canonicalize_name(Requirement(text).name) for text in _project()["dependency-groups"]["benchmarks"]}
+
+    assert group <= _pins(DEVELOPMENT).keys()
+    assert group.isdisjoint(_pins(RUNTIME))
 
 
 def test_tools_of_development_are_not_installed_to_run() -> None:
