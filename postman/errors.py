@@ -20,7 +20,7 @@ PostmanError
 │   ├── ThrottledError          slow down, or use another provider
 │   ├── QuotaExceededError      nothing more until the quota renews: use another provider
 │   ├── ProviderDownError       nothing was sent: use another provider
-│   │   └── ProviderUnreachableError  nobody answered: the fault may be on this side
+│   │   └── ProviderUnreachableError  no connection came about: the fault may be on this side
 │   ├── CredentialsError        our key is wrong: use another, wake a human
 │   └── OutcomeUnknownError     it may have been sent: ask before sending again
 └── NoProviderError             all of them failed or are held back; .retry_after
@@ -135,7 +135,7 @@ class ProviderDownError(ProviderError):
 
 
 class ProviderUnreachableError(ProviderDownError):
-    """Nobody answered at the provider's address; where that is so of all of them, the fault is on this side."""
+    """No connection to the provider came about; where that is so of all of them, the fault is on this side."""
 
 
 class CredentialsError(ProviderError):

@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, cast
 
 from postman.breaker.calls import protect, protect_async
 from postman.breaker.events import Announcer, EventKind, OnEvent
-from postman.breaker.lock import OwnedLock
+from postman.breaker.lock import OneAtATime
 from postman.breaker.machine import DAY, Machine
 from postman.breaker.permit import Keeper, Permit, RejectedError, Rejection
 from postman.breaker.probing import ProbeStats, ShouldProbe, always
@@ -78,7 +78,7 @@ class CircuitBreaker:
         self._should_probe = should_probe or always()
         self._clock = clock
         self._latest = clock()
-        self._lock = OwnedLock()
+        self._lock = OneAtATime()
         self._deferred: deque[tuple[Permit, Verdict, LastFailure | None]] = deque()
         self._announcer = Announcer(on_event)
         self._machine = Machine(
@@ -129,8 +129,8 @@ class CircuitBreaker:
         """Return *fn*, plain or ``async``, with each call of it guarded as by `call` or `acall`. A decorator."""
         if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
             raise TypeError("a generator cannot be protected: its call returns before its work begins")
-        if inspect.iscoroutinefunction(fn):
-            return cast("Callable[P, R]", protect_async(self._keeper, fn))
+        if _is_async(fn):
+            return cast("Callable[P, R]", protect_async(self._keeper, cast("Callable[P, Awaitable[object]]", fn)))
         return protect(self._keeper, fn)
 
     def guard(self) -> AbstractContextManager[Permit]:
@@ -167,10 +167,15 @@ class CircuitBreaker:
         *error* is kept in words as the last failure, if *verdict* makes it one.
         """
         failure = _failure(verdict, error)
-        if self._lock.is_mine:
+        if not self._lock.enter():
             self._deferred.append((permit, verdict, failure))
             return True
-        return self._do(lambda now: self._machine.report(permit, verdict, failure, now))
+        try:
+            counts = self._act(lambda now: self._machine.report(permit, verdict, failure, now))
+        finally:
+            self._lock.leave()
+        self._announcer.tell()
+        return counts
 
     def succeeded(self, permit: Permit) -> bool:
         """Report a success."""
@@ -261,15 +266,19 @@ class CircuitBreaker:
         return self._machine.admit(now, answer), self._machine.generation
 
     def _do(self, act: Callable[[float], R]) -> R:
-        """Do one thing under the lock, between what time did before it and what the collector brought meanwhile."""
         with self._lock:
-            now = self._now()
-            self._machine.keep_up(now)
-            self._report_deferred(now)
-            result = act(now)
-            self._report_deferred(now)
-            self._machine.pace(now)
+            result = self._act(act)
         self._announcer.tell()
+        return result
+
+    def _act(self, act: Callable[[float], R]) -> R:
+        """Do one thing under the lock, between what time did before it and what the collector brought meanwhile."""
+        now = self._now()
+        self._machine.keep_up(now)
+        self._report_deferred(now)
+        result = act(now)
+        self._report_deferred(now)
+        self._machine.pace(now)
         return result
 
     def _report_deferred(self, now: float) -> None:
@@ -305,6 +314,11 @@ class CircuitBreaker:
             kind = type(error).__name__
         self._do(lambda now: self._machine.tell(EventKind.CLASSIFIER_FAILED, now, detail=kind))
         return Verdict(Fault.SERVICE)
+
+
+def _is_async(fn: object) -> bool:
+    """Whether *fn* is an ``async`` function, or an object that is called like one."""
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(type(fn), "__call__"))  # noqa: B004, B009 — the method itself is wanted
 
 
 def _apply(fn: Callable[..., object], /, *args: object, **kwargs: object) -> object:

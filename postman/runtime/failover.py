@@ -17,12 +17,14 @@ queue. When nobody can be reached at all, the fault is taken to be here
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from math import inf
 from random import Random
 from typing import Final
 
 import structlog
 
-from postman.breaker import Fault, Permit, RejectedError, Verdict
+from postman.breaker import Fault, Permit, RejectedError, State, Verdict
 from postman.core.fleet.reports import ProviderStanding
 from postman.core.mail import Mail, OnDoubt
 from postman.errors import (
@@ -45,6 +47,8 @@ _LOG = structlog.get_logger("postman.failover")
 _PAUSE: Final = 5.0
 _SHORTEST: Final = 0.05
 _OUT_OF_BUDGET: Final = 1.0
+_STAND_BY: Final = 0.5
+"""So long a mail that failed at one provider waits for room at the next one."""
 _HURRY: Final = 60.0
 """A mail that expires sooner is no probe."""
 _OVERDUE: Final = 60.0
@@ -140,6 +144,7 @@ class Failover:
         """Return a place that was not used."""
         if leave.probe is not None:
             leave.route.breaker.ignored(leave.probe)
+        leave.route.rate.give_back()
         self._free(leave)
 
     async def send(self, mail: Mail, leave: Leave, *, deadline: float, on_move: OnMove) -> Receipt:
@@ -157,7 +162,7 @@ class Failover:
                 return outcome
             tried[leave.provider] = outcome
             is_free = leave.probe is not None or isinstance(outcome, _HeldBackError)
-            leave = self._next(mail, tried, is_free=is_free)
+            leave = await self._next(mail, tried, is_free=is_free)
             self._check_time(leave, deadline, mail)
             try:
                 await on_move(leave.provider)
@@ -172,22 +177,32 @@ class Failover:
         for route in self._routes:
             await route.provider.aclose()
 
-    def _next(self, mail: Mail, tried: Mapping[str, ProviderError], *, is_free: bool) -> Leave:
+    async def _next(self, mail: Mail, tried: Mapping[str, ProviderError], *, is_free: bool) -> Leave:
         """Take a place at another provider; *is_free* where the budget of second attempts is not asked."""
         last = list(tried.values())[-1]
         if len(tried) == len(self._routes) and all(isinstance(e, RouteRefusedError) for e in tried.values()):
             raise MailRejectedError(f"{last.problem} (every provider refuses it)", provider=last.provider) from last
-        now = self._clock.now()
-        if not is_free and self._budget.left(now) < 1:
+        if not is_free and not self._budget.withdraw(self._clock.now()):
             _LOG.warning("retry_budget_used_up", mail_id=mail.id, provider=last.provider)
             raise NoProviderError(last.problem, retry_after=_OUT_OF_BUDGET) from last
         try:
-            leave = self._place(mail, frozenset(tried), "")
-        except NoProviderError as none:
-            raise NoProviderError(last.problem, retry_after=max(self.wait(), 1.0)) from none
-        if not is_free:
-            self._budget.withdraw(now)
-        return leave
+            return await self._place_elsewhere(mail, tried)
+        except BaseException:
+            if not is_free:
+                self._budget.refund(self._clock.now())
+            raise
+
+    async def _place_elsewhere(self, mail: Mail, tried: Mapping[str, ProviderError]) -> Leave:
+        """Wait a moment where the others are only busy: the mail is claimed, and would have to be claimed anew."""
+        until = self._clock.now() + _STAND_BY
+        while True:
+            try:
+                return self._place(mail, frozenset(tried), "")
+            except NoProviderError as none:
+                if none.retry_after > BUSY or self._clock.now() >= until:
+                    problem = list(tried.values())[-1].problem
+                    raise NoProviderError(problem, retry_after=max(self.wait(), 1.0)) from none
+                await self.wait_for_room(none.retry_after)
 
     def _check_time(self, leave: Leave, deadline: float, mail: Mail) -> None:
         """Start nothing that may still be under way when the claim's lease ends: another worker would ask about it."""
@@ -205,6 +220,9 @@ class Failover:
         except RejectedError:
             self._free(leave)
             return _HeldBackError("is held back", provider=route.name)
+        if permit.is_probe and leave.probe is None:
+            self.give_back(replace(leave, probe=permit))
+            return _HeldBackError("is due for a probe by now", provider=route.name)
         try:
             receipt = await route.provider.send(mail, timeout=None if leave.probe is None else leave.timeout)
         except ProviderError as error:
@@ -223,9 +241,12 @@ class Failover:
 
     def _learn_success(self, route: Route, permit: Permit) -> None:
         was = route.breaker.state
-        if not route.breaker.succeeded(permit):
-            return
-        self._reached(route)
+        if route.breaker.succeeded(permit):
+            self._reached(route)
+            self._did_its_work(route, was)
+
+    def _did_its_work(self, route: Route, was: State) -> None:
+        """Draw from a mail that was taken or refused what it says of the provider, whose breaker *was* so before."""
         route.failures_in_row = 0
         route.limit.grow()
         self._wake()
@@ -242,8 +263,10 @@ class Failover:
         if meaning.scope is Scope.WORKER:
             verdict = self._unreached(route, verdict, now)
         else:
-            self._reached(route)
+            self._reached(route, begun if meaning.may_be_sent else inf)
         counted = route.breaker.report(permit, verdict, error=error)
+        if counted and verdict.fault is Fault.NONE:
+            self._did_its_work(route, was)
         if verdict.fault is Fault.SERVICE:
             route.failures_in_row += 1
         if meaning.is_congestion and counted:
@@ -260,8 +283,8 @@ class Failover:
                 each.limit.restart()
         return Verdict(Fault.LOCAL) if self._locality.is_local else verdict
 
-    def _reached(self, route: Route) -> None:
-        if self._locality.reached(route.name):
+    def _reached(self, route: Route, at: float = inf) -> None:
+        if self._locality.reached(route.name, at):
             _LOG.info("local_fault_over", provider=route.name)
 
     def _tell_down(self, error: ProviderError, *, is_locked_out: bool) -> None:

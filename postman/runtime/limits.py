@@ -16,7 +16,11 @@ __all__ = ["ConcurrencyLimit", "RateLimit", "RetryBudget"]
 
 
 class RateLimit:
-    """At the most *rate* mails per second; None: as many as come. A tenth of a second late is made up for."""
+    """At the most *rate* mails per second; None: as many as come.
+
+    Who comes up to a tenth of a second late makes up for it: without that, whoever looks now and then would never
+    get the whole rate.
+    """
 
     _SLACK: Final = 0.1
 
@@ -31,7 +35,11 @@ class RateLimit:
     def take(self, now: float) -> None:
         """Let one go."""
         if self._step:
-            self._next = max(self._next, now - min(self._SLACK, self._step)) + self._step
+            self._next = max(self._next, now - self._SLACK) + self._step
+
+    def give_back(self) -> None:
+        """Undo a `take`: that one did not go."""
+        self._next -= self._step
 
 
 class ConcurrencyLimit:
@@ -118,9 +126,13 @@ class RetryBudget:
         self._second(now)[1] -= 1.0
         return True
 
+    def refund(self, now: float) -> None:
+        """Return what was withdrawn for an attempt that was not made."""
+        self._second(now)[1] += 1.0
+
     def left(self, now: float) -> float:
         """Return how many second attempts may be made now; never below 0."""
-        while self._seconds and self._seconds[0][0] <= now - self._memory:
+        while self._seconds and self._seconds[0][0] + 1.0 <= now - self._memory:
             self._seconds.popleft()
         return max(0.0, self._floor + sum(amount for _, amount in self._seconds))
 

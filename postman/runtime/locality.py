@@ -7,6 +7,7 @@ was reached.
 """
 
 from collections.abc import Collection
+from math import inf
 from typing import Final
 
 from postman.core.backoff import Backoff
@@ -35,8 +36,14 @@ class Locality:
     def is_local(self) -> bool:
         return self.since is not None
 
-    def reached(self, provider: str) -> bool:
-        """Note that *provider* answered, whatever it said; True if that ends a local fault."""
+    def reached(self, provider: str, at: float = inf) -> bool:
+        """Note that *provider* could be reached *at* that time, by default now; True if that ends a local fault.
+
+        What is older than its last failure, or than the fault, says nothing of today.
+        """
+        _, failed = self._unreached.get(provider, (0, -inf))
+        if at < max(failed, -inf if self.since is None else self.since):
+            return False
         self._unreached.pop(provider, None)
         was_local, self.since = self.is_local, None
         self._waits.reset()
@@ -44,7 +51,8 @@ class Locality:
 
     def unreached(self, provider: str, now: float) -> bool:
         """Note that no connection to *provider* could be made; True if that begins a local fault."""
-        self._unreached[provider] = (self._unreached.get(provider, (0, now))[0] + 1, now)
+        count, last = self._unreached.get(provider, (0, now))
+        self._unreached[provider] = (count + 1 if now - last <= _TOGETHER else 1, now)
         if self.is_local or len(self._providers) < 2 or not self._providers <= self._unreached.keys():
             return False
         if any(count < _ENOUGH or now - last > _TOGETHER for count, last in self._unreached.values()):

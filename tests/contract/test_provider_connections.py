@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from httpx_aiohttp import AiohttpTransport
 
 from postman.adapters._http import MAX_REPLY_BYTES, HttpClient, Reply
-from postman.errors import OutcomeUnknownError, ProviderDownError, ProviderError
+from postman.errors import OutcomeUnknownError, ProviderDownError, ProviderError, ProviderUnreachableError
 from postman.testing.byte_peer import BytePeer, Talk, byte_peer, reset_connection
 from postman.testing.waiting import wait_until
 
@@ -54,7 +54,7 @@ async def test_refused_connection_is_certainly_not_sent() -> None:
 
 async def test_unknown_host_is_certainly_not_sent() -> None:
     """A name that does not resolve."""
-    with pytest.raises(ProviderDownError):
+    with pytest.raises(ProviderUnreachableError):
         await _exchange("https://nosuch.invalid", timeout=5.0)
 
 

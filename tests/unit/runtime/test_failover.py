@@ -5,8 +5,7 @@ from random import Random
 
 import pytest
 
-from postman import Address, Mail
-from postman.breaker import CircuitBreaker, Recovery, State, Trip
+from postman.breaker import CircuitBreaker, State
 from postman.errors import (
     CredentialsError,
     MailRejectedError,
@@ -17,49 +16,15 @@ from postman.errors import (
     RouteRefusedError,
     ThrottledError,
 )
-from postman.runtime.failover import Failover, Leave, Route
+from postman.runtime.failover import Failover, Route
 from postman.testing.clock import FakeClock
 from postman.testing.provider import Answer, FakeProvider
-
-MAIL = Mail(from_=Address(email="a@example.org"), to=(Address(email="b@example.org"),), subject="s", text="t")
-
-
-REHOME = 100.0
-
-
-class Scene:
-    """Providers a and b; a is home, since b has no weight."""
-
-    def __init__(self, *, rate: float | None = None, concurrency: int | None = None) -> None:
-        self.clock = FakeClock()
-        self.a = FakeProvider("a", clock=self.clock)
-        self.b = FakeProvider("b", clock=self.clock)
-        self.routes = [
-            Route(provider, self.breaker(provider.name), weight=weight, rate=rate, concurrency=concurrency)
-            for provider, weight in ((self.a, 1.0), (self.b, 0.0))
-        ]
-        self.failover = Failover(self.routes, clock=self.clock, random=Random(1), rehome_after=REHOME)
-        self.moves: list[str] = []
-
-    def breaker(self, name: str) -> CircuitBreaker:
-        return CircuitBreaker(name, Trip(consecutive=2), Recovery(open_for=10.0, jitter=0.0), clock=self.clock.now)
-
-    async def moved(self, provider: str) -> None:
-        self.moves.append(provider)
-
-    async def send(self, leave: Leave | None = None, *, budget: float = 100.0) -> str:
-        leave = leave or self.failover.choose(MAIL)
-        deadline = self.clock.now() + budget
-        return (await self.failover.send(MAIL, leave, deadline=deadline, on_move=self.moved)).provider
+from tests.unit.runtime.router_scene import MAIL, REHOME, Scene, down
 
 
 @pytest.fixture
 def scene() -> Scene:
     return Scene()
-
-
-def down(name: str) -> ProviderDownError:
-    return ProviderDownError("down", provider=name)
 
 
 async def test_it_stays_at_home_while_home_works(scene: Scene) -> None:
