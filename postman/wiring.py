@@ -1,11 +1,16 @@
 """The only module that knows both sides: it finds adapters by URL or kind and joins them to the runtime."""
 
+import os
+import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from pathlib import Path
-from random import Random
+from random import Random, SystemRandom
+from secrets import token_hex
 from typing import Any, Final, cast
 from uuid import uuid4
+
+import structlog
 
 from postman.adapters.clock import SystemClock
 from postman.breaker import CircuitBreaker, Recovery, Trip
@@ -13,11 +18,13 @@ from postman.config import ProviderEntry, Settings, read_providers
 from postman.errors import ConfigError
 from postman.ports.clock import Clock
 from postman.ports.ledger import Ledger
-from postman.ports.opening import Cluster, OpenLedger, OpenProvider, OpenShards
+from postman.ports.opening import Cluster, OpenLedger, OpenProvider, OpenRoster, OpenShards
 from postman.ports.queue import ShardMap
+from postman.ports.roster import Roster
 from postman.runtime.courier import Limits
 from postman.runtime.failover import Failover, Route
 from postman.runtime.producer import Producer
+from postman.runtime.reporter import Identity, Reporting
 from postman.runtime.worker import Worker, WorkerSettings
 
 __all__ = [
@@ -25,12 +32,15 @@ __all__ = [
     "open_failover",
     "open_ledger",
     "open_producer",
+    "open_roster",
     "open_shards",
     "open_worker",
     "provider_entries",
     "shards_opener",
     "system_clock",
 ]
+
+_LOG = structlog.get_logger("postman.wiring")
 
 _NEEDS: Final = {"pubsub": "gcp", "firestore": "gcp"}
 """Which extra brings the libraries of an adapter of ours."""
@@ -57,6 +67,15 @@ def open_ledger(settings: Settings, *, clock: Clock | None = None) -> Ledger:
     """Return the ledger that the settings name; no connection is made yet."""
     scheme, _, rest = settings.ledger.partition(":")
     opening = cast("OpenLedger", _load("postman.ledgers", scheme, "POSTMAN_LEDGER"))
+    return opening(rest, cluster_of(settings, clock))
+
+
+def open_roster(settings: Settings, *, clock: Clock | None = None) -> Roster | None:
+    """Return the roster beside the ledger, None where that ledger's adapter keeps none; no connection is made yet."""
+    scheme, _, rest = settings.ledger.partition(":")
+    if scheme not in entry_points(group="postman.rosters").names:
+        return None
+    opening = cast("OpenRoster", _load("postman.rosters", scheme, "POSTMAN_LEDGER"))
     return opening(rest, cluster_of(settings, clock))
 
 
@@ -92,6 +111,7 @@ def open_worker(settings: Settings, environ: Mapping[str, str]) -> tuple[Worker,
     budget = 2 * failover.longest_timeout + _MARGIN
     limits = Limits(lease=budget + _MARGIN, budget=budget)
     shards, ledger = open_shards(settings, clock=clock), open_ledger(settings, clock=clock)
+    roster = _roster_for_reports(settings, clock)
     worker = Worker(
         shards=shards,
         ledger=ledger,
@@ -106,12 +126,15 @@ def open_worker(settings: Settings, environ: Mapping[str, str]) -> tuple[Worker,
             pull_wait=min(_PULL_WAIT, settings.grace / 4),
         ),
         new_claim_id=lambda: uuid4().hex,
+        reporting=_reporting(roster, settings, clock) if roster else None,
     )
 
     async def close() -> None:
         await failover.aclose()
         await shards.aclose()
         await ledger.aclose()
+        if roster:
+            await roster.aclose()
 
     return worker, close
 
@@ -134,6 +157,25 @@ def cluster_of(settings: Settings, clock: Clock | None = None) -> Cluster:
         shards=settings.shards,
         ack_deadline=settings.ack_deadline,
     )
+
+
+def _roster_for_reports(settings: Settings, clock: Clock) -> Roster | None:
+    roster = open_roster(settings, clock=clock) if settings.health_window else None
+    if settings.health_window and roster is None:
+        _LOG.warning("no_roster", reason="this kind of ledger keeps no reports of workers: none are written or judged")
+    return roster
+
+
+def _reporting(roster: Roster, settings: Settings, clock: Clock) -> Reporting:
+    identity = Identity(
+        worker=token_hex(4),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        version=version("postman"),
+        started=clock.time(),
+        slots=settings.concurrency,
+    )
+    return Reporting(roster, identity, settings.health_window, SystemRandom())
 
 
 def _route(entry: ProviderEntry, clock: Clock) -> Route:

@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from postman.errors import ConfigError
 
@@ -18,6 +19,8 @@ __all__ = ["Settings"]
 _PREFIX: Final = "POSTMAN_"
 _NOT_OURS: Final = re.compile(r"POSTMAN_(PYTHON|API_KEY|(PORT|SERVICE)(_.*)?)")
 """Others' names: of `emulator.sh`, of the API tool called Postman, and what Kubernetes sets for a Service `postman`."""
+
+_LONGEST_WINDOW: Final = 300.0
 
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -48,7 +51,16 @@ class Settings(BaseModel):
     """How long word is waited for of a mail that may have been sent, where its provider cannot be asked."""
     rehome_after: float = Field(default=120.0, ge=0, allow_inf_nan=False)
     """How long a worker's own provider must be in order again before its traffic goes back, give or take a half."""
+    health_window: float = Field(default=30.0, allow_inf_nan=False)
+    """Every how many seconds a worker reports how it does, and looks how it compares; 0: never."""
     log_level: str = Field(default="info", pattern=r"(?i)^(debug|info|warning|error|critical)$")
+
+    @field_validator("health_window")
+    @classmethod
+    def _is_window(cls, seconds: float) -> float:
+        if seconds and not 1 <= seconds <= _LONGEST_WINDOW:
+            raise PydanticCustomError("window", "must be 0 (no reports) or from 1 to 300 seconds")
+        return seconds
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

@@ -1,8 +1,9 @@
 """What an adapter is told when it is opened.
 
 Adapters are found by the scheme of a URL, or by a provider's kind, through the
-entry points `postman.queues`, `postman.ledgers` and `postman.providers`; each
-names a function of one of the three shapes below. Opening makes no connection.
+entry points `postman.queues`, `postman.ledgers`, `postman.rosters` (by the
+ledger's URL; a ledger need not have one) and `postman.providers`; each names a
+function of one of the shapes below. Opening makes no connection.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,8 +15,9 @@ from postman.ports.clock import Clock
 from postman.ports.ledger import Ledger
 from postman.ports.provider import Provider
 from postman.ports.queue import ShardMap
+from postman.ports.roster import Roster
 
-__all__ = ["Cluster", "OpenLedger", "OpenProvider", "OpenShards", "ProviderSpec"]
+__all__ = ["Cluster", "OpenLedger", "OpenProvider", "OpenRoster", "OpenShards", "ProviderSpec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,5 +54,7 @@ OpenShards = Callable[[str, Cluster], ShardMap]
 """From what follows the scheme (`sqlite:PATH` gives PATH) and the cluster."""
 
 OpenLedger = Callable[[str, Cluster], Ledger]
+
+OpenRoster = Callable[[str, Cluster], Roster]
 
 OpenProvider = Callable[[ProviderSpec], Provider]

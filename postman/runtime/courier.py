@@ -33,6 +33,7 @@ from postman.ports.provider import Receipt
 from postman.ports.queue import Delivery
 from postman.runtime.doubts import Doubts
 from postman.runtime.failover import Failover, Leave
+from postman.runtime.meter import Meter, Span
 
 __all__ = ["Courier", "Limits"]
 
@@ -73,6 +74,7 @@ class Courier:
         limits: Limits,
         new_claim_id: Callable[[], str],
         is_draining: Callable[[], bool],
+        meter: Meter | None = None,
     ) -> None:
         self._ledger = ledger
         self._failover = failover
@@ -81,6 +83,7 @@ class Courier:
         self._limits = limits
         self._new_claim_id = new_claim_id
         self._is_draining = is_draining
+        self._meter = meter or Meter(clock)
 
     async def deal_with(self, delivery: Delivery) -> Verdict:
         """Return what becomes of *delivery*; its mail is sent by then, or not, as the ledger says.
@@ -111,6 +114,12 @@ class Courier:
             leave = await self._find_place(mail, avoid)
         except NoProviderError as none:
             return GiveBack(0.0 if self._is_draining() else min(none.retry_after, _LONGEST_DELAY))
+        with self._meter.begin(leave.provider) as span:
+            return await self._with_place(mail, content, leave, span, avoid=avoid)
+
+    async def _with_place(
+        self, mail: Mail, content: str, leave: Leave, span: Span, *, avoid: str
+    ) -> "Verdict | _Again":
         begun = self._clock.now()
         try:
             answer = await self._claim(mail.id, content, leave.provider)
@@ -118,7 +127,8 @@ class Courier:
             self._failover.give_back(leave)
             raise
         if isinstance(answer, Claimed):
-            return await self._send(mail, answer.claim, leave, begun)
+            return await self._send(mail, answer.claim, leave, begun, span)
+        span.drop()
         self._failover.give_back(leave)
         match answer:
             case Settled(entry):
@@ -160,12 +170,13 @@ class Courier:
         if isinstance(answer, Claimed):
             await self._ledger.release(answer.claim, reason="its worker was stopped")
 
-    async def _send(self, mail: Mail, claim: Claim, leave: Leave, begun: float) -> "Verdict | _Again":
+    async def _send(self, mail: Mail, claim: Claim, leave: Leave, begun: float, span: Span) -> "Verdict | _Again":
         current = claim
 
         async def name_next(provider: str) -> None:
             nonlocal current
             current = await self._ledger.move(current, provider)
+            span.move(provider)
 
         try:
             receipt = await self._failover.send(mail, leave, deadline=begun + self._limits.budget, on_move=name_next)

@@ -7,7 +7,8 @@ pull takes messages along that nobody sees until their leases end.
 
 Stopping has two stages. First: take no more, give back at once what was not
 begun, finish what is in flight within *grace* seconds; what is still open then
-is recorded as doubtful and given back. Second: break off now.
+is recorded as doubtful and given back. Second: break off now. A worker that the
+fleet finds unfit stops by itself, in the same way.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from typing import Final
 import structlog
 
 from postman.core.backoff import Backoff
+from postman.core.fleet.reports import STOPPED
 from postman.core.verdict import GiveBack, Verdict
 from postman.errors import ConfigError, LedgerUnavailableError, QueueUnavailableError
 from postman.ports.clock import Clock
@@ -29,6 +31,8 @@ from postman.runtime.doubts import Doubts
 from postman.runtime.failover import Failover
 from postman.runtime.guard import Guard
 from postman.runtime.lease import LeaseKeeper
+from postman.runtime.meter import Meter
+from postman.runtime.reporter import Reporter, Reporting
 from postman.runtime.settler import Settler
 from postman.runtime.surprise import reason_of
 
@@ -74,7 +78,7 @@ class _Held:
 
 
 class Worker:
-    """See the module. `run` returns after `stop`; everything else is inside."""
+    """See the module. `run` returns after `stop` or `leave`, all else is inside. Without *reporting* none is told."""
 
     def __init__(
         self,
@@ -85,6 +89,7 @@ class Worker:
         clock: Clock,
         settings: WorkerSettings,
         new_claim_id: Callable[[], str],
+        reporting: Reporting | None = None,
     ) -> None:
         self.tally = Tally()
         self._shards = shards
@@ -100,6 +105,9 @@ class Worker:
         self._ledger_waits = Backoff(0.5, longest=_LONGEST_PAUSE)
         self._ledger_back_at = 0.0
         self._broken_off = asyncio.Event()
+        self._was_told = False
+        self._unfit = ""
+        self._meter = Meter(clock)
         doubts = Doubts(ledger=ledger, failover=failover, clock=clock, window=settings.doubt_window)
         self._courier = Courier(
             ledger=ledger,
@@ -109,7 +117,9 @@ class Worker:
             limits=settings.limits,
             new_claim_id=new_claim_id,
             is_draining=lambda: self._guard.is_closed,
+            meter=self._meter,
         )
+        self._reporter = self._reporter_for(reporting) if reporting else None
 
     @property
     def in_flight(self) -> int:
@@ -121,11 +131,23 @@ class Worker:
         """Whether it was told to stop."""
         return self._guard.is_closed
 
+    @property
+    def unfit(self) -> str:
+        """Why the fleet found that this worker had better leave; empty where it did not."""
+        return self._unfit
+
     def stop(self) -> None:
         """Drain, then let `run` return; called again: break off now. May be called at any time, also before `run`."""
-        if self._guard.is_closed:
+        if self._was_told:
             self._broken_off.set()
+        self._was_told = True
         self._guard.close()
+
+    def leave(self, why: str) -> None:
+        """Drain, because this worker is unfit; where it drains already, this changes nothing."""
+        if not self._guard.is_closed:
+            self._unfit = why
+            self._guard.close()
 
     async def run(self) -> None:
         """Deliver until `stop`, waiting for a queue or ledger that is away; `ConfigError` where waiting cannot help."""
@@ -133,6 +155,7 @@ class Worker:
         if self.is_draining:
             return
         leases = asyncio.create_task(self._leases.run())
+        reports = asyncio.create_task(self._report())
         pulls = [asyncio.create_task(self._pull_from(shard)) for shard in range(self._shards.count)]
         _LOG.info("worker_started", shards=self._shards.count, concurrency=self._settings.concurrency)
         try:
@@ -140,11 +163,28 @@ class Worker:
         finally:
             self._guard.close()
             await self._drain(pulls)
-            leases.cancel()
-            for pull in pulls:
-                pull.cancel()
-            await asyncio.gather(leases, *pulls, return_exceptions=True)
+            for task in (leases, reports, *pulls):
+                task.cancel()
+            await asyncio.gather(leases, reports, *pulls, return_exceptions=True)
         _LOG.info("worker_stopped", **self.tally.verdicts)
+
+    def _reporter_for(self, reporting: Reporting) -> Reporter:
+        return Reporter(
+            reporting,
+            meter=self._meter,
+            clock=self._clock,
+            standings=self._failover.standings,
+            local_fault=lambda: self._failover.local_fault,
+            leave=self.leave,
+        )
+
+    async def _report(self) -> None:
+        if self._reporter is not None:
+            await self._reporter.run()
+
+    async def _say_goodbye(self) -> None:
+        if self._reporter is not None:
+            await self._reporter.say_goodbye(self._unfit or STOPPED)
 
     async def _wait_until_reachable(self) -> None:
         waits = Backoff(0.5, longest=_LONGEST_PAUSE)
@@ -207,6 +247,7 @@ class Worker:
             task = asyncio.create_task(self._deliver(self._waiting.popleft()))
             self._running.add(task)
             task.add_done_callback(self._delivered)
+        self._meter.set_full(is_full=len(self._running) >= self._settings.concurrency)
 
     def _delivered(self, task: "asyncio.Task[None]") -> None:
         self._running.discard(task)
@@ -259,7 +300,8 @@ class Worker:
             wait = max(self._ledger_back_at - self._clock.now(), self._failover.wait())
             if wait <= 0:
                 return True
-            await self._pause(wait)
+            with self._meter.pause():
+                await self._pause(wait)
         return False
 
     def _listening_places(self) -> int:
@@ -269,12 +311,13 @@ class Worker:
         _LOG.info("worker_draining", in_flight=self.in_flight, given_back=len(self._waiting))
         last_words = min(_LAST_WORDS, self._settings.grace / 4)
         not_begun = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        others = [*pulls, asyncio.create_task(self._give_back(not_begun))]
+        others = [*pulls, *map(asyncio.create_task, (self._give_back(not_begun), self._say_goodbye()))]
         end = self._clock.sleep(self._settings.grace - last_words)
         await self._first_of(self._all_ended(others), self._broken_off.wait(), end)
         for task in self._running:
             task.cancel()
-        await self._first_of(self._all_ended(others), self._clock.sleep(last_words))
+        pending = [] if self._broken_off.is_set() else others  # what an open pull still brings comes back in time
+        await self._first_of(self._all_ended(pending), self._clock.sleep(last_words))
 
     async def _all_ended(self, others: "list[asyncio.Task[None]]") -> None:
         while pending := [task for task in (*self._running, *others) if not task.done()]:

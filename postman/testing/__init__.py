@@ -12,9 +12,19 @@ if TYPE_CHECKING:
     from postman.testing.ledger import LedgerSuite
     from postman.testing.provider import FakeProvider, ProviderSuite
     from postman.testing.queue import QueueSuite
+    from postman.testing.roster_suite import RosterSuite
     from postman.testing.waiting import wait_until
 
-__all__ = ["FakeClock", "FakeProvider", "GrpcProxy", "LedgerSuite", "ProviderSuite", "QueueSuite", "wait_until"]
+__all__ = [
+    "FakeClock",
+    "FakeProvider",
+    "GrpcProxy",
+    "LedgerSuite",
+    "ProviderSuite",
+    "QueueSuite",
+    "RosterSuite",
+    "wait_until",
+]
 
 _HOMES = {
     "FakeClock": "clock",
@@ -23,6 +33,7 @@ _HOMES = {
     "LedgerSuite": "ledger",
     "ProviderSuite": "provider",
     "QueueSuite": "queue",
+    "RosterSuite": "roster_suite",
     "wait_until": "waiting",
 }
 

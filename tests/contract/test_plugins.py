@@ -1,11 +1,14 @@
 """A third party adds an adapter by installing a package: nothing here is told of it."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.contract.cli.commands import Process
 
 _MODULE = """
 from postman.adapters.memory import open_ledger, open_shards  # any adapter will do
@@ -44,7 +47,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("command", [["init"], ["providers", "list"]])
+@pytest.mark.parametrize("command", [["init"], ["providers", "list"], ["status"]])
 def test_an_installed_adapter_is_found_by_its_name(environ: dict[str, str], command: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "postman", *command], env=environ, capture_output=True, text=True, check=False
@@ -52,6 +55,20 @@ def test_an_installed_adapter_is_found_by_its_name(environ: dict[str, str], comm
 
     assert done.returncode == 0, done.stderr
     assert "pigeon" in done.stdout
+
+
+def test_a_ledger_that_keeps_no_roster_is_no_obstacle(environ: dict[str, str], tmp_path: Path) -> None:
+    """Its workers run without reports, and say so once; `status` says it too."""
+    with Process(["worker"], folder=tmp_path, environ=environ, name="worker") as worker:
+        worker.wait_for("no_roster")
+        worker.signal(signal.SIGTERM)
+        assert worker.ended(within=8.0) == 0
+    assert len(worker.events("no_roster")) == 1
+    done = subprocess.run(
+        [sys.executable, "-m", "postman", "status"], env=environ, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "this kind of ledger (pigeon:) keeps no reports of workers" in done.stdout
 
 
 def test_one_that_is_not_installed_is_named_with_those_that_are(environ: dict[str, str]) -> None:

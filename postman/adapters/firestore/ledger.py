@@ -53,7 +53,7 @@ from postman.ports.clock import Clock
 from postman.ports.opening import Cluster
 from postman.ports.provider import Receipt
 
-__all__ = ["RETENTION", "FirestoreLedger", "open_ledger"]
+__all__ = ["RETENTION", "FirestoreLedger", "database_of", "open_ledger"]
 
 _T = TypeVar("_T")
 
@@ -67,15 +67,17 @@ _DATABASE_NAME: Final = re.compile(r"\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9]")
 
 def open_ledger(location: str, cluster: Cluster) -> "FirestoreLedger":
     """Open the ledger in database *location* (empty: the default one) of the cluster's project."""
+    return FirestoreLedger(database_of(location, cluster), collection=f"{cluster.prefix}-mails", clock=cluster.clock)
+
+
+def database_of(location: str, cluster: Cluster) -> Database:
+    """Return the database that *location*, what follows `firestore:`, names; raises `ConfigError`."""
     database = location or "(default)"
     if not _DATABASE_NAME.fullmatch(database):
         raise ConfigError(f"{database!r} is no name of a Firestore database")
     if not cluster.project:
         raise ConfigError("the ledger firestore: needs a project; set POSTMAN_PROJECT")
-    emulator = os.environ.get("FIRESTORE_EMULATOR_HOST", "")
-    return FirestoreLedger(
-        Database(cluster.project, database, emulator), collection=f"{cluster.prefix}-mails", clock=cluster.clock
-    )
+    return Database(cluster.project, database, os.environ.get("FIRESTORE_EMULATOR_HOST", ""))
 
 
 class FirestoreLedger(TransitionLedger):

@@ -1,7 +1,7 @@
 """The command `postman`.
 
-Exit status: 0 done, 1 failed, 2 wrong use or settings; the reason stands on
-stderr.
+Exit status: 0 done, 1 failed, 2 wrong use or settings, 3 (a worker only) unfit,
+to be replaced; the reason stands on stderr.
 """
 
 import sys
@@ -9,7 +9,7 @@ from typing import Final
 
 import typer
 
-from postman.entrypoints.cli import dead, demo, init, providers, publish, sandbox, show, worker
+from postman.entrypoints.cli import dead, demo, init, providers, publish, sandbox, show, status, worker
 from postman.entrypoints.cli.output import complain
 from postman.errors import ConfigError, InvalidMailError, PostmanError
 
@@ -28,6 +28,7 @@ app.command("init")(init.init)
 app.command("publish")(publish.publish)
 app.command("worker")(worker.worker)
 app.command("show")(show.show)
+app.command("status")(status.status)
 app.add_typer(dead.app, name="dead")
 app.add_typer(providers.app, name="providers")
 app.add_typer(sandbox.app, name="sandbox")

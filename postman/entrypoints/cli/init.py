@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from postman.config import Settings
 from postman.entrypoints.cli.output import OUT, plain, print_json, without_password
 from postman.entrypoints.cli.setup import opened, settings
+from postman.wiring import open_roster
 
 __all__ = ["init"]
 
@@ -30,4 +32,7 @@ async def _ensure(chosen: Settings) -> Sequence[str]:
     async with opened(chosen) as (shards, ledger):
         made = await shards.ensure()
         await ledger.ensure()
-        return made
+    if (roster := open_roster(chosen)) is not None:
+        async with aclosing(roster):
+            await roster.ensure()
+    return made

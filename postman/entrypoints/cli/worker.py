@@ -15,12 +15,18 @@ from postman.wiring import open_worker
 __all__ = ["worker"]
 
 _BROKEN_OFF: Final = 1
+_UNFIT: Final = 3
 _CLOSING: Final = 1.0
 """Seconds: grace and this together stay below the ten that Cloud Run gives."""
 
 
 def worker() -> None:
-    """Deliver until SIGTERM or SIGINT, then drain and exit with 0. A second signal breaks off at once."""
+    """Deliver until SIGTERM or SIGINT, then drain and exit with 0. A second signal breaks off at once (exit status 1).
+
+    Every POSTMAN_HEALTH_WINDOW seconds (30; 0: never) it reports how it does; `postman status` shows all workers.
+
+    Exit status 3: its fleet found it slow, stalled or idle beside a backlog; it drained, and wants to be replaced.
+    """
     chosen = settings()
     set_up_logs(chosen.log_level)
     sys.exit(asyncio.run(_work(chosen)))
@@ -43,4 +49,6 @@ async def _work(chosen: Settings) -> int:
     finally:
         with suppress(TimeoutError):
             await asyncio.wait_for(close(), _CLOSING)
-    return 0 if signals < 2 else _BROKEN_OFF
+    if signals > 1:
+        return _BROKEN_OFF
+    return _UNFIT if delivering.unfit else 0

@@ -103,6 +103,10 @@ class Process:
         return self._process.wait(within)
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def is_running(self) -> bool:
         return self._process.poll() is None
 

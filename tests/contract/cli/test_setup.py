@@ -67,7 +67,7 @@ def test_lists_providers_after_checking_them_and_shows_no_key(postman: Postman) 
 
 
 def test_every_command_explains_itself(postman: Postman) -> None:
-    commands = ("init", "publish", "worker", "show", "dead", "providers", "sandbox", "demo")
+    commands = ("init", "publish", "worker", "show", "status", "dead", "providers", "sandbox", "demo")
     whole = postman("--help")
     assert whole.status == 0
     for command in commands:

@@ -33,6 +33,7 @@ from postman.runtime.courier import Limits
 from postman.runtime.deadletters import Choice, DeadLetters
 from postman.runtime.failover import Failover, Route
 from postman.runtime.producer import Producer
+from postman.runtime.reporter import Reporting
 from postman.runtime.worker import Worker, WorkerSettings
 from postman.testing.provider import Answer, FakeProvider
 from postman.testing.waiting import wait_until
@@ -105,7 +106,7 @@ class Scene:
         self.shards._queues[shard] = queue
         return queue
 
-    def worker(self, *, concurrency: int = 10, grace: float = 1.0) -> Worker:
+    def worker(self, *, concurrency: int = 10, grace: float = 1.0, reporting: Reporting | None = None) -> Worker:
         routes = [
             Route(provider, CircuitBreaker(provider.name, Trip(consecutive=2), Recovery(open_for=0.3)), weight=weight)
             for provider, weight in ((self.a, 1.0), (self.b, 0.0))
@@ -123,6 +124,7 @@ class Scene:
                 pull_wait=0.1,
             ),
             new_claim_id=lambda: f"claim-{next(self._ids)}",
+            reporting=reporting,
         )
 
     @asynccontextmanager
