@@ -6,7 +6,7 @@ from postman import Address, Mail
 from postman.breaker import CircuitBreaker, Recovery, Trip
 from postman.errors import ProviderDownError
 from postman.runtime.failover import Failover, Leave, Route
-from postman.runtime.limits import RetryBudget
+from postman.runtime.failover.limits import RetryBudget
 from postman.testing.clock import FakeClock
 from postman.testing.provider import FakeProvider
 

@@ -14,7 +14,7 @@ from postman.errors import (
     ProviderUnreachableError,
 )
 from postman.runtime.failover import Failover, Route
-from postman.runtime.limits import RetryBudget
+from postman.runtime.failover.limits import RetryBudget
 from postman.testing.provider import Answer, FakeProvider
 from postman.testing.virtual import VirtualClock, run_virtually
 from tests.unit.runtime.router_scene import MAIL, OPEN_FOR, Scene, down

@@ -15,7 +15,7 @@ from postman.errors import (
     ThrottledError,
 )
 from postman.runtime.failover import Failover, Leave, Route
-from postman.runtime.limits import RetryBudget
+from postman.runtime.failover.limits import RetryBudget
 from postman.testing.clock import FakeClock
 from postman.testing.provider import FakeProvider
 from postman.testing.virtual import VirtualClock, run_virtually

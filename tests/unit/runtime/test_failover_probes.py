@@ -15,7 +15,7 @@ from postman.errors import (
     RouteRefusedError,
     ThrottledError,
 )
-from postman.runtime.limits import RetryBudget
+from postman.runtime.failover.limits import RetryBudget
 from postman.testing.provider import Answer
 from tests.unit.runtime.router_scene import MAIL, OPEN_FOR, Scene, down
 

@@ -15,7 +15,7 @@ from postman.errors import (
     RouteRefusedError,
     ThrottledError,
 )
-from postman.runtime.faults import FAULTS, Scope, meaning_of, verdict_on
+from postman.runtime.failover.faults import FAULTS, Scope, meaning_of, verdict_on
 
 
 def provider_errors() -> list[type[ProviderError]]:

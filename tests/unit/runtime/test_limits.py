@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postman.runtime.limits import ConcurrencyLimit, RateLimit, RetryBudget
+from postman.runtime.failover.limits import ConcurrencyLimit, RateLimit, RetryBudget
 
 WAITS = st.lists(st.floats(0.0, 3.0), min_size=1, max_size=80)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postman.runtime.locality import Locality
+from postman.runtime.failover.locality import Locality
 
 
 def unreached(locality: Locality, *providers: str, now: float = 100.0) -> list[bool]:

@@ -4,7 +4,7 @@ import pytest
 
 from postman.breaker import CircuitBreaker, Fault, Recovery, RejectedError, State, Trip, Verdict
 from postman.errors import ProviderDownError
-from postman.runtime.route import Leave, Route
+from postman.runtime.failover.route import Leave, Route
 from postman.testing.clock import FakeClock
 from postman.testing.provider import FakeProvider
 

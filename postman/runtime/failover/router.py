@@ -35,12 +35,12 @@ from postman.errors import (
 )
 from postman.ports.clock import Clock
 from postman.ports.provider import Provider, Receipt
-from postman.runtime.faults import Scope, meaning_of, verdict_on
-from postman.runtime.limits import RetryBudget
-from postman.runtime.locality import Locality
-from postman.runtime.route import BUSY, Leave, Route
+from postman.runtime.failover.faults import Scope, meaning_of, verdict_on
+from postman.runtime.failover.limits import RetryBudget
+from postman.runtime.failover.locality import Locality
+from postman.runtime.failover.route import BUSY, Leave, Route
 
-__all__ = ["Failover", "Leave", "Route"]
+__all__ = ["Failover"]
 
 _LOG = structlog.get_logger("postman.failover")
 

@@ -6,7 +6,7 @@ from typing import Final
 from postman.breaker import CircuitBreaker, Permit, State
 from postman.core.fleet.reports import ProviderStanding
 from postman.ports.provider import Provider
-from postman.runtime.limits import ConcurrencyLimit, RateLimit
+from postman.runtime.failover.limits import ConcurrencyLimit, RateLimit
 
 __all__ = ["BUSY", "Leave", "Route"]
 
