@@ -11,6 +11,8 @@ from tests.benchmarks.breaker_questions import QUESTIONS, Question, answer
 from tests.benchmarks.breaker_rivals import RIVALS
 from tests.benchmarks.pages import part, replace_part
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # aiobreaker asks for utcnow()
+
 _OURS, *_OTHERS = RIVALS
 _PAGE = (Path(__file__).parents[3] / "docs" / "breaker.md").read_text(encoding="utf-8")
 
