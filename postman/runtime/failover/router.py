@@ -15,7 +15,6 @@ queue. When nobody can be reached at all, the fault is taken to be here
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
@@ -79,7 +78,8 @@ class Failover:
         self._rehome_after = rehome_after * self._random.uniform(0.5, 1.5)
         self._budget = budget or RetryBudget()
         self._locality = Locality([route.name for route in self._routes])
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: dict[asyncio.Future[None], None] = {}
+        """Who waits for room, in the order in which they came."""
         self._home = self._draw(self._routes)
         self._current = self._home
 
@@ -127,7 +127,7 @@ class Failover:
     async def wait_for_room(self, seconds: float) -> None:
         """Return when a place was freed, or after *seconds*; those who wait are woken one by one, in order."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        self._waiting[turn] = None
         alarm = asyncio.ensure_future(self._clock.sleep(seconds))
         alarm.add_done_callback(lambda _: _release(turn))
         try:
@@ -137,6 +137,7 @@ class Failover:
                 self._wake()
             raise
         finally:
+            self._waiting.pop(turn, None)
             alarm.cancel()
             turn.cancel()
 
@@ -313,8 +314,11 @@ class Failover:
         self._wake()
 
     def _wake(self) -> None:
-        while self._waiting and not _release(self._waiting.popleft()):
-            pass
+        while self._waiting:
+            turn = next(iter(self._waiting))
+            del self._waiting[turn]
+            if _release(turn):
+                return
 
     def _drift_home(self, now: float) -> None:
         """Go home once home has been in order for long enough."""

@@ -346,3 +346,10 @@ class TestLocalFault:
 
         assert scene.failover.local_fault == ""
         assert scene.routes[0].breaker.state is State.OPEN
+
+
+async def test_who_waited_for_room_in_vain_is_forgotten(scene: Scene) -> None:
+    for _ in range(10):
+        await scene.failover.wait_for_room(0.25)
+
+    assert not scene.failover._waiting
