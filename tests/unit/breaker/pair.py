@@ -182,7 +182,7 @@ class Pair:
                 breaker.pause(seconds)
                 model.pause(now, seconds)
             case _:
-                raise NotImplementedError(act)
+                raise AssertionError(f"no such act: {act}")
         self.check()
 
     def take_over(self, elapsed: float) -> None:
