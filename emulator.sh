@@ -13,6 +13,9 @@ usage: ./emulator.sh VERB [ARGUMENT…]
   demo             the whole system before your eyes, on the emulators or, where there are none, on SQLite
   test [ARG…]      lint, types, import rules, then pytest with ARG… inside emulators; names what it could not exercise
   run CMD…         run CMD with the emulators in its environment
+  simulate [ARG…]  the whole cluster in one process, in virtual time, under every fault: 20,000 seeds unless ARG… says otherwise
+  chaos [ARG…]     workers killed, answers lost and emulators stopped while mails flow; --help names the arguments
+  mutants [ARG…]   change the code that decides, line by line, and see whether the tests notice
   bench [NAME…]    run a program of tests/benchmarks with its arguments, beside other libraries; alone: name them
   up | down        start emulators and leave them running | stop these and no others
   env              print the exports for what `up` left running:  eval "$(./emulator.sh env)"
@@ -101,7 +104,17 @@ run_tests() {
     step mypy
     step lint-imports
     printf '== pytest %s\n' "$*"
-    inside --optional -- "$venv/bin/python" -m pytest "$@"
+    inside --optional -- bash "$root/emulator.sh" pytest "$@"
+}
+
+# First the tests whose bounds are seconds, by themselves; then all others side by side. Status 5: none was chosen.
+run_pytest() {
+    local python=$venv/bin/python alone=0 others=0
+    ALONE=only "$python" -m pytest "$@" --numprocesses=0 || alone=$?
+    ALONE=none "$python" -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder "$@" || others=$?
+    if ((alone == 5)); then exit "$others"; fi
+    if ((others == 5)); then exit "$alone"; fi
+    exit "$((alone ? alone : others))"
 }
 
 # What pip must find when it builds the project without fetching a build environment; editables is hatchling's for -e.
@@ -114,10 +127,10 @@ build_requirements() {
 bench() {
     cd "$root"
     if (($# == 0)); then
-        grep -l __main__ tests/benchmarks/*.py | sed 's:.*/::; s:\.py$::'
+        grep -l __main__ tests/benchmarks/*.py tests/benchmarks/*/__main__.py | sed 's:/__main__\.py$::; s:.*/::; s:\.py$::'
         return
     fi
-    [[ -f tests/benchmarks/$1.py ]] || fail "there is no benchmark $1" 2
+    [[ -f tests/benchmarks/$1.py || -f tests/benchmarks/$1/__main__.py ]] || fail "there is no benchmark $1" 2
     exec "$venv/bin/python" -m "tests.benchmarks.$1" "${@:2}"
 }
 
@@ -138,12 +151,16 @@ main() {
     shift || true
     case $verb in
         demo | run | up | down | env) prepare requirements.lock ;; # not joined by &&, which would switch off set -e
-        test | bench) prepare requirements-dev.lock ;;
+        test | bench | simulate | chaos | mutants) prepare requirements-dev.lock ;;
     esac
     case $verb in
         demo) inside --optional -- "$venv/bin/postman" demo "$@" ;;
         test) run_tests "$@" ;;
+        pytest) cd "$root" && run_pytest "$@" ;; # within the emulators that `test` has started
         bench) bench "$@" ;;
+        simulate) cd "$root" && exec "$venv/bin/python" -m tests.simulation "$@" ;;
+        chaos) cd "$root" && inside -- "$venv/bin/python" -m tests.chaos "$@" ;;
+        mutants) cd "$root" && exec "$venv/bin/python" -m tests.mutation "$@" ;;
         run) inside "$@" ;;
         up | down | env) emulators "$verb" "$@" ;;
         lock) lock "$@" ;;

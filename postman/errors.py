@@ -12,8 +12,12 @@ PostmanError
 │   └── DeliverySettledError    our own bug: settled twice
 ├── LedgerError
 │   ├── LedgerUnavailableError  try again; never send unrecorded
+│   │   └── EntryOfNewerVersionError  this one mail is a newer postman's: leave it alone
 │   ├── ClaimHeldError          another worker is sending this mail
 │   └── ClaimLostError          our claim was taken over: write nothing more in its name
+├── LayoutError                 a change of the shards that would be unsafe, or makes no sense: nothing was changed
+│   └── LayoutChangedError      somebody else changed the layout meanwhile: look again
+├── ForgedEventError            a provider's event that it did not sign: changes nothing
 ├── ProviderError               .provider .status .retry_after
 │   ├── MailRejectedError       this mail is refused: dead-letter, no failover, no mark against the provider
 │   ├── RouteRefusedError       this sender is not welcome there: use another provider, no mark against it
@@ -33,7 +37,11 @@ __all__ = [
     "ConfigError",
     "CredentialsError",
     "DeliverySettledError",
+    "EntryOfNewerVersionError",
+    "ForgedEventError",
     "InvalidMailError",
+    "LayoutChangedError",
+    "LayoutError",
     "LeaseLostError",
     "LedgerError",
     "LedgerUnavailableError",
@@ -93,12 +101,24 @@ class LedgerUnavailableError(LedgerError):
     """The ledger cannot be reached now. What was asked may have been done: ask again."""
 
 
+class EntryOfNewerVersionError(LedgerUnavailableError):
+    """A mail's entry is in a state that this version does not know; the ledger is in order."""
+
+
 class ClaimHeldError(LedgerError):
     """Another worker is sending this mail."""
 
 
 class ClaimLostError(LedgerError):
     """A claim is no longer the current one."""
+
+
+class LayoutError(PostmanError):
+    """The shards cannot be changed in this way now; the message says why. Nothing was changed."""
+
+
+class LayoutChangedError(LayoutError):
+    """The layout is no longer the one that the change was made from."""
 
 
 class ProviderError(PostmanError):
@@ -144,6 +164,10 @@ class CredentialsError(ProviderError):
 
 class OutcomeUnknownError(ProviderError):
     """The provider may have taken the mail."""
+
+
+class ForgedEventError(PostmanError):
+    """A post of events is not proven to be the provider's. The message never tells which signature would have done."""
 
 
 class NoProviderError(PostmanError):

@@ -21,10 +21,6 @@ _UNIT = Path(__file__).parent / "unit"
 _ON_EMULATORS = {"emulators", "pubsub", "firestore"}
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--mails", default="300", help="how many mails tests/system/test_chaos.py sends")
-
-
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("POSTMAN_")]:
@@ -76,12 +72,23 @@ def _with(service: Service, emulators: Emulators) -> Emulators:
     return emulators
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _choose(config, items)
     for item in items:
         if not _ON_EMULATORS.isdisjoint(getattr(item, "fixturenames", ())):
             if _UNIT in item.path.parents:
                 raise pytest.UsageError(f"{item.nodeid} is a unit test and asks for emulators")
             item.add_marker("emulator")
+
+
+def _choose(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not for this part of a run, where the environment says that it has two."""
+    part = os.environ.get("ALONE")
+    if part is None:
+        return
+    left_out = [item for item in items if (item.get_closest_marker("alone") is None) == (part == "only")]
+    items[:] = [item for item in items if item not in set(left_out)]
+    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from postman.errors import ConfigError
 from postman.ports.opening import ProviderSpec
 
-__all__ = ["Account", "check_account"]
+__all__ = ["Account", "Place", "check_account", "check_place"]
 
 _METADATA_HOSTS: Final = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
 _METADATA_ADDRESSES: Final = frozenset(map(ipaddress.ip_address, ("100.100.100.200", "fd00:ec2::254", "192.0.0.192")))
@@ -34,8 +34,21 @@ class Account:
     """With no slash at its end."""
     timeout: float
     look_up_after: float
+    cluster: str = ""
+    """Goes with every mail and comes back in its events."""
     webhook_key: SecretStr | None = field(default=None, repr=False)
     """Checks the signatures of this provider's events; None where none is set."""
+    proxy: str = ""
+    """Where to send instead, with no slash at its end; empty: to the provider itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a provider is, and how long a request to it may take."""
+
+    base_url: str
+    """With no slash at its end."""
+    timeout: float
 
 
 def check_account(spec: ProviderSpec, *, base_url: str, look_up_after: float, options: Collection[str] = ()) -> Account:
@@ -49,14 +62,25 @@ def check_account(spec: ProviderSpec, *, base_url: str, look_up_after: float, op
     if not _KEY.fullmatch(spec.api_key.get_secret_value()):
         raise ConfigError(f"provider {spec.name}: api_key is empty, or has spaces or characters that no key has")
     window = look_up_after if spec.look_up_after is None else spec.look_up_after
+    place = check_place(spec, base_url=base_url)
     webhook_key = spec.options.get("webhook_key")
     return Account(
         name=spec.name,
         api_key=spec.api_key,
-        base_url=_checked_url(spec.base_url or base_url, spec.name),
-        timeout=_seconds(spec.timeout, f"provider {spec.name}: timeout", above_zero=True),
+        base_url=place.base_url,
+        timeout=place.timeout,
+        cluster=spec.cluster,
         look_up_after=_seconds(window, f"provider {spec.name}: look_up_after", above_zero=False),
         webhook_key=None if webhook_key is None else SecretStr(webhook_key),
+        proxy=_checked_url(spec.proxy, "POSTMAN_PROXY") if spec.proxy else "",
+    )
+
+
+def check_place(spec: ProviderSpec, *, base_url: str) -> Place:
+    """Return where *spec*'s provider is, by default at *base_url*; raises `ConfigError` for a wrong setting."""
+    return Place(
+        _checked_url(spec.base_url or base_url, f"provider {spec.name}: base_url"),
+        _seconds(spec.timeout, f"provider {spec.name}: timeout", above_zero=True),
     )
 
 
@@ -69,9 +93,8 @@ def _seconds(value: float, where: str, *, above_zero: bool) -> float:
     return value
 
 
-def _checked_url(url: str, name: str) -> str:
+def _checked_url(url: str, where: str) -> str:
     """Return *url* without a slash at its end. Its text is in no error: it may hold a password."""
-    where = f"provider {name}: base_url"
     try:
         parts = urlsplit(url)
         host, _ = (parts.hostname or "").rstrip("."), parts.port

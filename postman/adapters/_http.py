@@ -13,13 +13,14 @@ was idle the likelier that is.
 
 import asyncio
 import ssl
+import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from types import SimpleNamespace
-from typing import cast
+from typing import TypeVar, cast
 
 import aiohttp
 import httpx
@@ -44,6 +45,10 @@ _CONNECT_TIMEOUT = 5.0
 _KEEPALIVE = 4.0
 _MAX_CONNECTIONS = 1_000
 _PIECE_BYTES = 1 << 18
+_ANY_ZLIB = 47
+"""Window bits: the largest, with a head of gzip or of zlib."""
+
+_Bytes = TypeVar("_Bytes", bytes, bytearray)
 
 _FAILURES = (
     httpx.HTTPError,
@@ -245,12 +250,30 @@ async def _ready(request: httpx.Request, timeouts: Mapping[str, float]) -> httpx
 
 
 async def _body(response: httpx.Response) -> bytes:
+    """Read the body as it came, then inflate it: httpx inflates whatever comes, and in it what is folded up again."""
+    if response.is_stream_consumed:
+        return _short(response.content)
     body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > MAX_REPLY_BYTES:
-            raise _ReplyTooLongError
-    return bytes(body)
+    async for chunk in response.aiter_raw():
+        body += _short(chunk)
+        _short(body)
+    return _inflated(bytes(body), response.headers.get("content-encoding", "identity").strip().lower())
+
+
+def _short(body: _Bytes) -> _Bytes:
+    if len(body) > MAX_REPLY_BYTES:
+        raise _ReplyTooLongError
+    return body
+
+
+def _inflated(body: bytes, coding: str) -> bytes:
+    """Undo the one *coding* that peers use without being asked; of any other the body stays as it is."""
+    if coding not in ("gzip", "x-gzip", "deflate"):
+        return body
+    try:
+        return _short(zlib.decompressobj(_ANY_ZLIB).decompress(body, MAX_REPLY_BYTES + 1))
+    except zlib.error as error:
+        raise httpx.DecodingError("the body is not what it is said to be") from error
 
 
 @cache

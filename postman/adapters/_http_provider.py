@@ -6,7 +6,9 @@ from collections.abc import Callable
 import httpx
 
 from postman.adapters._account import Account
-from postman.adapters._http import HttpClient
+from postman.adapters._http import HttpClient, Reply, shorter
+from postman.adapters._proxied import is_recorded, send_through
+from postman.core.mail import Mail
 
 __all__ = ["HttpProvider"]
 
@@ -27,9 +29,8 @@ class HttpProvider:
     ) -> None:
         self._account = account
         self._wall_clock = wall_clock
-        self._http = HttpClient(
-            account.name, account.base_url, headers={"authorization": authorization}, transport=transport
-        )
+        base_url = f"{account.proxy}/{account.name}" if account.proxy else account.base_url
+        self._http = HttpClient(account.name, base_url, headers={"authorization": authorization}, transport=transport)
 
     @property
     def name(self) -> str:
@@ -42,6 +43,20 @@ class HttpProvider:
     @property
     def look_up_after(self) -> float:
         return self._account.look_up_after
+
+    @property
+    def idempotent_for(self) -> float:
+        return 0.0
+
+    async def _hand_over(self, request: httpx.Request, mail: Mail, timeout: float | None) -> Reply:
+        """Make the request that sends *mail*, directly or through the proxy; return the provider's answer."""
+        patience = shorter(self.timeout, timeout)
+        if not self._account.proxy:
+            return await self._http.exchange(request, timeout=patience)
+        return await send_through(self._http, request, mail, provider=self.name, timeout=patience)
+
+    def _is_recorded(self, reply: Reply) -> bool:
+        return bool(self._account.proxy) and is_recorded(reply)
 
     async def aclose(self) -> None:
         await self._http.aclose()

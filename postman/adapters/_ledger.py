@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from postman.core import protocol
+from postman.core.events import MailEvent
 from postman.core.ids import MailId
 from postman.core.protocol import Answer, Claim, Entry, Step
 from postman.ports.provider import Receipt
@@ -54,14 +55,27 @@ class TransitionLedger(ABC):
     async def record_refused(self, claim: Claim, *, reason: str) -> None:
         await self._apply(claim.mail_id, lambda entry, now: protocol.refuse(entry, now, claim=claim, reason=reason))
 
-    async def record_doubt(self, claim: Claim, *, reason: str) -> None:
-        await self._apply(claim.mail_id, lambda entry, now: protocol.doubt(entry, now, claim=claim, reason=reason))
+    async def record_doubt(self, claim: Claim, *, reason: str, since: float | None = None) -> None:
+        await self._apply(
+            claim.mail_id, lambda entry, now: protocol.doubt(entry, now, claim=claim, reason=reason, since=since)
+        )
 
     async def settle(self, mail_id: MailId, receipt: Receipt, *, evidence: str) -> None:
         await self._apply(
             mail_id,
             lambda entry, now: protocol.sent(
                 entry, now, provider=receipt.provider, message_id=receipt.message_id, evidence=evidence
+            ),
+        )
+
+    async def record_event(self, mail_id: MailId, event: MailEvent) -> Entry | None:
+        return await self._apply(mail_id, lambda entry, now: protocol.happened(entry, now, event=event))
+
+    async def repeat(self, mail_id: MailId, *, token: int, claim_id: str, lease: float) -> Claim:
+        return await self._apply(
+            mail_id,
+            lambda entry, now: protocol.repeat(
+                entry, now, mail_id=mail_id, token=token, claim_id=claim_id, lease=lease
             ),
         )
 
@@ -73,8 +87,8 @@ class TransitionLedger(ABC):
             mail_id, lambda entry, now: protocol.refuse_unclaimed(entry, now, digest=digest, reason=reason)
         )
 
-    async def park(self, mail_id: MailId) -> None:
-        await self._apply(mail_id, protocol.park)
+    async def park(self, mail_id: MailId, *, token: int) -> None:
+        await self._apply(mail_id, lambda entry, now: protocol.park(entry, now, token=token))
 
     async def reopen(self, mail_id: MailId, *, reason: str) -> Entry | None:
         return await self._apply(mail_id, lambda entry, now: protocol.reopen(entry, now, reason=reason))

@@ -17,13 +17,13 @@ _NO_BODY: Final = " "
 _Field = tuple[str, str]
 
 
-def mailgun_form(mail: Mail, provider: str) -> Form:
+def mailgun_form(mail: Mail, provider: str, cluster: str = "") -> Form:
     """Return the fields that send *mail* once to everybody.
 
     Raises `RouteRefusedError` for what Mailgun takes in no form: a mail without *to*, more than three tags, headers,
     tags and metadata of more than 16 kB, an inline image whose id has a slash.
     """
-    options = list(_options(mail))
+    options = list(_options(mail, cluster))
     _check(mail, options, provider)
     files = [_file(each) for each in mail.attachments]
     return [*(_plain(name, value) for name, value in (*_fields(mail), *options)), *files]
@@ -59,9 +59,11 @@ def _fields(mail: Mail) -> Iterator[_Field]:
         yield "html", mail.html
 
 
-def _options(mail: Mail) -> Iterator[_Field]:
+def _options(mail: Mail, cluster: str) -> Iterator[_Field]:
     """The id comes first: of long variables Mailgun cuts the end in its events. Recipients are not shown them."""
     yield "v:mail_id", mail.id
+    if cluster:
+        yield "v:postman_cluster", cluster
     yield from ((f"v:{name}", value) for name, value in mail.metadata.items())
     yield "o:suppress-headers", "X-Mailgun-Variables"
     yield "h:Message-Id", mail.message_id

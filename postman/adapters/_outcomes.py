@@ -39,7 +39,8 @@ _LONGEST_PAUSE = 3_600.0
 _LONGEST_QUOTA_PAUSE = 86_400.0
 _LONGEST_MESSAGE = 200
 
-_ADDRESS = re.compile(r'"[^"]*"@\S+|\S*(?:@|%40)\S*')
+_QUOTED_ADDRESS = re.compile(r'"[^"]*"@\S+')
+_SIGNS_OF_ADDRESS = ("@", "%40")
 _TRY_AGAIN = re.compile(
     r"try again after (?:(?P<seconds>\d{1,9}) ?s(?:ec|econds?)?\b|(?P<date>[^.\"]{10,60}))", re.IGNORECASE
 )
@@ -105,7 +106,8 @@ def judge(
 def presentable(message: str) -> str:
     """Return a provider's own words for a log: short, on one line, without anything that looks like an address."""
     line = " ".join("".join(each if each.isprintable() else " " for each in message[:2_000]).split())
-    clean = _ADDRESS.sub("[address]", line)
+    words = _QUOTED_ADDRESS.sub("[address]", line).split()
+    clean = " ".join("[address]" if any(sign in word for sign in _SIGNS_OF_ADDRESS) else word for word in words)
     return clean if len(clean) <= _LONGEST_MESSAGE else f"{clean[:_LONGEST_MESSAGE]}…"
 
 

@@ -13,7 +13,7 @@ __all__ = ["sendgrid_payload"]
 _NO_BODY = " "
 
 
-def sendgrid_payload(mail: Mail, provider: str) -> bytes:
+def sendgrid_payload(mail: Mail, provider: str, cluster: str = "") -> bytes:
     """Return the body of a request that sends *mail* once to everybody, all in one personalization.
 
     Raises `RouteRefusedError` for what SendGrid takes in no form: a mail without *to* or without a subject, an
@@ -21,7 +21,7 @@ def sendgrid_payload(mail: Mail, provider: str) -> bytes:
     """
     _check(mail, provider)
     document: dict[str, object] = {
-        "personalizations": [_personalization(mail)],
+        "personalizations": [_personalization(mail, cluster)],
         "from": _address(mail.from_),
         **_reply_to(mail),
         "subject": mail.subject,
@@ -44,10 +44,11 @@ def _check(mail: Mail, provider: str) -> None:
         raise RouteRefusedError("takes no empty attachment", provider=provider)
 
 
-def _personalization(mail: Mail) -> dict[str, object]:
+def _personalization(mail: Mail, cluster: str) -> dict[str, object]:
     lists = {"to": mail.to, "cc": mail.cc, "bcc": mail.bcc}
     recipients = {name: [_address(each) for each in addresses] for name, addresses in lists.items() if addresses}
-    return {**recipients, "custom_args": {"mail_id": mail.id, **mail.metadata}}
+    own = {"mail_id": mail.id, **({"postman_cluster": cluster} if cluster else {})}
+    return {**recipients, "custom_args": {**own, **mail.metadata}}
 
 
 def _address(address: Address) -> dict[str, str]:

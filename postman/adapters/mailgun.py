@@ -16,14 +16,17 @@ import re
 import time
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import httpx
+import orjson
 
 from postman.adapters._account import check_account
-from postman.adapters._http import MAX_MESSAGE_ID, Reply, shorter
+from postman.adapters._http import MAX_MESSAGE_ID, Reply
 from postman.adapters._http_provider import HttpProvider
 from postman.adapters._mailgun_payload import mailgun_form
+from postman.adapters._observed import Dialect, HttpObserved
 from postman.adapters._outcomes import USUAL_RULES, Rule, Shape, Wait, judge, retry_after_header, try_again_after
 from postman.adapters._questions import ask
 from postman.core.mail import Mail
@@ -36,11 +39,13 @@ from postman.errors import (
     RouteRefusedError,
     ThrottledError,
 )
+from postman.ports.observing import Answered, ObservedProvider, Traffic
 from postman.ports.opening import ProviderSpec
 from postman.ports.provider import Provider, Receipt
 
-__all__ = ["Mailgun", "open_provider"]
+__all__ = ["Mailgun", "open_observed", "open_provider"]
 
+_BASE_URL: Final = "https://api.mailgun.net"
 _LOOK_UP_AFTER: Final = 1_800.0
 _PAGE: Final = 100
 _EVENTS: Final = "accepted OR delivered OR failed"
@@ -85,20 +90,20 @@ class Mailgun(HttpProvider):
         transport: httpx.AsyncBaseTransport | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        account = check_account(
-            spec, base_url="https://api.mailgun.net", look_up_after=_LOOK_UP_AFTER, options=("domain",)
-        )
+        account = check_account(spec, base_url=_BASE_URL, look_up_after=_LOOK_UP_AFTER, options=("domain",))
         credentials = b64encode(f"api:{account.api_key.get_secret_value()}".encode()).decode()
         super().__init__(account, authorization=f"Basic {credentials}", transport=transport, wall_clock=wall_clock)
         self._path = f"/v3/{_domain(spec)}"
 
     async def send(self, mail: Mail, *, timeout: float | None = None) -> Receipt:
-        request = self._http.request("POST", f"{self._path}/messages", form=mailgun_form(mail, self.name))
-        reply = await self._http.exchange(request, timeout=shorter(self.timeout, timeout))
-        match reply.document():
-            case {"id": str(message_id), "message": str(message)} if _is_accepted(reply, message):
-                return Receipt(self.name, message_id[:MAX_MESSAGE_ID])
-        raise judge(_RULES, reply, _message(reply), provider=self.name, waits=_WAITS, now=self._wall_clock())
+        request = self._http.request(
+            "POST", f"{self._path}/messages", form=mailgun_form(mail, self.name, self._account.cluster)
+        )
+        reply = await self._hand_over(request, mail, timeout)
+        receipt = _receipt(reply, self.name)
+        if receipt is None:
+            raise judge(_RULES, reply, _message(reply), provider=self.name, waits=_WAITS, now=self._wall_clock())
+        return replace(receipt, is_recorded=self._is_recorded(reply))
 
     async def look_up(self, mail: Mail) -> Receipt | None:
         if not self.look_up_after:
@@ -127,6 +132,13 @@ def open_provider(spec: ProviderSpec) -> Provider:
     return Mailgun(spec)
 
 
+def open_observed(spec: ProviderSpec) -> ObservedProvider:
+    """Open a Mailgun domain as the proxy sees it; `ConfigError` names a wrong setting."""
+    path = f"/v3/{_domain(spec)}"
+    takes = {("POST", f"{path}/messages"): Traffic.SEND, ("GET", f"{path}/events"): Traffic.LOOK_UP}
+    return HttpObserved(spec, Dialect(_BASE_URL, takes, _receipt, _acceptance))
+
+
 def _domain(spec: ProviderSpec) -> str:
     domain = spec.options.get("domain", "")
     if not _DOMAIN.fullmatch(domain.lower()):
@@ -134,8 +146,20 @@ def _domain(spec: ProviderSpec) -> str:
     return domain.lower()
 
 
-def _is_accepted(reply: Reply, message: str) -> bool:
-    return reply.status == httpx.codes.OK and message.startswith("Queued")
+def _receipt(reply: Reply, provider: str) -> Receipt | None:
+    """Return the receipt, if Mailgun took the mail; it greets a wrong path with 200 too."""
+    match reply.document():
+        case {"id": str(message_id), "message": str(message)} if reply.status == httpx.codes.OK and message.startswith(
+            "Queued"
+        ):
+            return Receipt(provider, message_id[:MAX_MESSAGE_ID])
+        case _:
+            return None
+
+
+def _acceptance(receipt: Receipt) -> Answered:
+    body = orjson.dumps({"id": receipt.message_id, "message": "Queued. Thank you."})
+    return Answered(httpx.codes.OK, httpx.Headers({"content-type": "application/json"}), body)
 
 
 def _message(reply: Reply) -> str:

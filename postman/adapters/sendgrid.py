@@ -15,13 +15,15 @@ cannot be asked); option *webhook_key*.
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import httpx
 
 from postman.adapters._account import check_account
-from postman.adapters._http import MAX_MESSAGE_ID, Reply, shorter
+from postman.adapters._http import MAX_MESSAGE_ID, Reply
 from postman.adapters._http_provider import HttpProvider
+from postman.adapters._observed import Dialect, HttpObserved
 from postman.adapters._outcomes import USUAL_RULES, Rule, Wait, judge, rate_limit_reset, retry_after_header
 from postman.adapters._questions import ask
 from postman.adapters._sendgrid_payload import sendgrid_payload
@@ -34,11 +36,15 @@ from postman.errors import (
     RouteRefusedError,
     ThrottledError,
 )
+from postman.ports.observing import Answered, ObservedProvider, Traffic
 from postman.ports.opening import ProviderSpec
 from postman.ports.provider import Provider, Receipt
 
-__all__ = ["SendGrid", "open_provider"]
+__all__ = ["SendGrid", "open_observed", "open_provider"]
 
+_BASE_URL: Final = "https://api.sendgrid.com"
+_SEND: Final = "/v3/mail/send"
+_ASK: Final = "/v3/messages"
 
 _RULES: Final = (
     Rule((401, 402, 403), QuotaExceededError, "no credits are left", re.compile("credits exceeded", re.IGNORECASE)),
@@ -69,25 +75,24 @@ class SendGrid(HttpProvider):
         transport: httpx.AsyncBaseTransport | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        account = check_account(spec, base_url="https://api.sendgrid.com", look_up_after=0.0)
+        account = check_account(spec, base_url=_BASE_URL, look_up_after=0.0)
         authorization = f"Bearer {account.api_key.get_secret_value()}"
         super().__init__(account, authorization=authorization, transport=transport, wall_clock=wall_clock)
 
     async def send(self, mail: Mail, *, timeout: float | None = None) -> Receipt:
-        content = sendgrid_payload(mail, self.name)
-        request = self._http.request(
-            "POST", "/v3/mail/send", content=content, headers={"content-type": "application/json"}
-        )
-        reply = await self._http.exchange(request, timeout=shorter(self.timeout, timeout))
-        if not _is_accepted(reply):
+        content = sendgrid_payload(mail, self.name, self._account.cluster)
+        request = self._http.request("POST", _SEND, content=content, headers={"content-type": "application/json"})
+        reply = await self._hand_over(request, mail, timeout)
+        receipt = _receipt(reply, self.name)
+        if receipt is None:
             raise judge(_RULES, reply, _message(reply), provider=self.name, waits=_WAITS, now=self._wall_clock())
-        return Receipt(self.name, reply.headers.get("x-message-id", "")[:MAX_MESSAGE_ID])
+        return replace(receipt, is_recorded=self._is_recorded(reply))
 
     async def look_up(self, mail: Mail) -> Receipt | None:
         if not self.look_up_after or not _can_be_quoted(mail.id):
             raise ProviderError("cannot be asked for this mail", provider=self.name)
         query = {"query": f"(unique_args['mail_id']=\"{mail.id}\")", "limit": "10"}
-        request = self._http.request("GET", "/v3/messages", params=query)
+        request = self._http.request("GET", _ASK, params=query)
         document = await ask(self._http, request, provider=self.name, now=self._wall_clock())
         match document:
             case {"messages": []}:
@@ -108,9 +113,22 @@ def open_provider(spec: ProviderSpec) -> Provider:
     return SendGrid(spec)
 
 
-def _is_accepted(reply: Reply) -> bool:
-    """Whether SendGrid took the mail; a body without its id is of something that stands in front of it."""
-    return reply.status == httpx.codes.ACCEPTED and ("x-message-id" in reply.headers or not reply.body.strip())
+def open_observed(spec: ProviderSpec) -> ObservedProvider:
+    """Open a SendGrid account as the proxy sees it; `ConfigError` names a wrong setting."""
+    takes = {("POST", _SEND): Traffic.SEND, ("GET", _ASK): Traffic.LOOK_UP}
+    return HttpObserved(spec, Dialect(_BASE_URL, takes, _receipt, _acceptance))
+
+
+def _receipt(reply: Reply, provider: str) -> Receipt | None:
+    """Return the receipt, if SendGrid took the mail; a body without its id is of something that stands in front."""
+    if reply.status != httpx.codes.ACCEPTED or ("x-message-id" not in reply.headers and reply.body.strip()):
+        return None
+    return Receipt(provider, reply.headers.get("x-message-id", "")[:MAX_MESSAGE_ID])
+
+
+def _acceptance(receipt: Receipt) -> Answered:
+    named = {"x-message-id": receipt.message_id} if receipt.message_id else {}
+    return Answered(httpx.codes.ACCEPTED, httpx.Headers(named))
 
 
 def _message(reply: Reply) -> str:

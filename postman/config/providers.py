@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -18,9 +19,19 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from postman.errors import ConfigError
 from postman.ports.opening import ProviderSpec
 
-__all__ = ["ProviderEntry", "read_providers"]
+__all__ = ["Keys", "ProviderEntry", "read_providers"]
 
 _Seconds = Annotated[float, Field(gt=0, le=240, allow_inf_nan=False)]
+
+
+class Keys(Enum):
+    """Whose keys are read: nobody should hold what it does not need."""
+
+    SENDING = "sending"
+    """All of the providers that are enabled."""
+    EVENTS = "events"
+    """Those that prove events (options that end in `_key`); also of retired providers, whose events still come."""
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +65,10 @@ _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFERENCE: Final = "must be a reference, env:NAME or file:PATH, never the key itself"
 
 
-def read_providers(path: Path, environ: Mapping[str, str] = os.environ) -> Sequence[ProviderEntry]:
-    """Read the document at *path*; raises `ConfigError`. Keys of providers that are not enabled are not read."""
+def read_providers(
+    path: Path, environ: Mapping[str, str] = os.environ, *, keys: Keys = Keys.SENDING
+) -> Sequence[ProviderEntry]:
+    """Read the document at *path*, and of its keys what is needed; raises `ConfigError`."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -67,12 +80,12 @@ def read_providers(path: Path, environ: Mapping[str, str] = os.environ) -> Seque
         raise ConfigError(f"{path}: {next(iter(document))}: only [[provider]] tables are known here")
     if not isinstance(tables, list) or not tables:
         raise ConfigError(f"{path}: names no provider; it needs at least one [[provider]] table")
-    entries = [_entry(table, number, path, environ) for number, table in enumerate(tables, 1)]
+    entries = [_entry(table, number, path, environ, keys=keys) for number, table in enumerate(tables, 1)]
     _check_together(entries, path)
     return entries
 
 
-def _entry(table: object, number: int, path: Path, environ: Mapping[str, str]) -> ProviderEntry:
+def _entry(table: object, number: int, path: Path, environ: Mapping[str, str], *, keys: Keys) -> ProviderEntry:
     name = table.get("name") if isinstance(table, dict) else None
     where = f"{path}: provider {name if isinstance(name, str) else number}"
     try:
@@ -81,19 +94,20 @@ def _entry(table: object, number: int, path: Path, environ: Mapping[str, str]) -
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "table"
         raise ConfigError(f"{where}: {place}: {first['msg']}") from None
+    sends = read.enabled and keys is Keys.SENDING
     spec = ProviderSpec(
         name=read.name,
         kind=read.kind,
-        api_key=_secret(read.api_key, f"{where}: api_key", path, environ, is_needed=read.enabled),
+        api_key=_secret(read.api_key, f"{where}: api_key", path, environ, is_needed=sends),
         base_url=read.base_url,
         timeout=read.timeout,
         look_up_after=read.look_up_after,
-        options=_options(read, where, path, environ),
+        options=_options(read, where, path, environ, is_needed=sends or keys is Keys.EVENTS),
     )
     return ProviderEntry(spec, read.api_key, read.weight, read.enabled, read.rate, read.concurrency)
 
 
-def _options(read: _Table, where: str, path: Path, environ: Mapping[str, str]) -> Mapping[str, str]:
+def _options(read: _Table, where: str, path: Path, environ: Mapping[str, str], *, is_needed: bool) -> Mapping[str, str]:
     options: dict[str, str] = {}
     extra: Mapping[str, Any] = read.model_extra or {}
     for name, value in extra.items():
@@ -102,7 +116,7 @@ def _options(read: _Table, where: str, path: Path, environ: Mapping[str, str]) -
         is_key = name.endswith("_key")
         place = f"{where}: {name}"
         options[name] = (
-            _secret(value, place, path, environ, is_needed=read.enabled).get_secret_value() if is_key else value
+            _secret(value, place, path, environ, is_needed=is_needed).get_secret_value() if is_key else value
         )
     return options
 

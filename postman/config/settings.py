@@ -17,8 +17,8 @@ from postman.errors import ConfigError
 __all__ = ["Settings"]
 
 _PREFIX: Final = "POSTMAN_"
-_NOT_OURS: Final = re.compile(r"POSTMAN_(PYTHON|API_KEY|(PORT|SERVICE)(_.*)?)")
-"""Others' names: of `emulator.sh`, of the API tool called Postman, and what Kubernetes sets for a Service `postman`."""
+_NOT_OURS: Final = re.compile(r"POSTMAN_(PYTHON|API_KEY|(PROXY_)?(PORT|SERVICE)(_.*)?)")
+"""Others' names: of `emulator.sh`, of the API tool called Postman, and what Kubernetes sets for Services of ours."""
 
 _LONGEST_WINDOW: Final = 300.0
 
@@ -39,16 +39,29 @@ class Settings(BaseModel):
     prefix: str = Field(default="postman", pattern=r"^[a-z][a-z0-9-]{0,40}$")
     """Begins every name of a topic, subscription, table or collection."""
     shards: int = Field(default=8, ge=1, le=1024)
+    """How many there are until a layout says otherwise (`postman reshard`)."""
+    shard_hand: int = Field(default=0, ge=0, le=1024)
+    """To how many shards the mails of one tenant or key go, until a layout says otherwise; 0: to all, by their ids."""
+    shard_share: float = Field(default=0.5, gt=0, le=1)
+    """Of a worker's places, those that mails of one shard may take."""
+    shard_choices: int = Field(default=0, ge=0, le=64)
+    """Among how many random shards a busy worker chooses the one with the oldest mails; 0: among all."""
     providers: str = Field(default="")
     """Path of the TOML file that names the providers."""
+    proxy: str = Field(default="", pattern=r"^(https?://.+)?$")
+    """Address of the observing proxy that mails are sent through; empty: none, they go to the providers directly."""
     concurrency: int = Field(default=50, ge=1, le=10_000)
     """Mails in flight per worker."""
+    memory: int = Field(default=256 << 20, ge=32 << 20)
+    """Bytes of messages that a worker holds at the most, give or take one of 10 MB for each shard."""
     ack_deadline: float = Field(default=30.0, ge=10, le=600)
     """How long a dead worker's mails stay away."""
     grace: _Seconds = 8.0
     """How long a worker may take to drain; less than the platform's own limit (10 s on Cloud Run)."""
     doubt_window: float = Field(default=600.0, ge=0, allow_inf_nan=False)
     """How long word is waited for of a mail that may have been sent, where its provider cannot be asked."""
+    suppress_for: float = Field(default=7_776_000.0, ge=0, allow_inf_nan=False)
+    """How long an address that bounced for good gets no more mail; 0: for ever. One that complained never gets any."""
     rehome_after: float = Field(default=120.0, ge=0, allow_inf_nan=False)
     """How long a worker's own provider must be in order again before its traffic goes back, give or take a half."""
     health_window: float = Field(default=30.0, allow_inf_nan=False)
@@ -96,5 +109,6 @@ _PROBLEMS: Final = {
         "prefix",
         "string_pattern_mismatch",
     ): "must begin with a letter and have lower-case letters, digits and hyphens only",
+    ("proxy", "string_pattern_mismatch"): "must be an http or https URL, like http://127.0.0.1:8090",
     ("log_level", "string_pattern_mismatch"): "must be debug, info, warning, error or critical",
 }

@@ -44,6 +44,7 @@ RESERVED_METADATA: Final = frozenset(
         "event",
         "ip",
         "mail_id",
+        "postman_cluster",
         "marketing_campaign_id",
         "marketing_campaign_name",
         "newsletter",
@@ -68,7 +69,7 @@ RESERVED_METADATA: Final = frozenset(
         "useragent",
     }
 )
-"""*mail_id* is postman's; the others are SendGrid's own, and its events hold the metadata beside them."""
+"""The ids are postman's; the others are SendGrid's own, and its events hold the metadata beside them."""
 
 TAG_PATTERN: Final = rf"^[!-~](?:[ -~]{{0,{MAX_TAG_LENGTH - 2}}}[!-~])?$"
 KEY_PATTERN: Final = r"^[A-Za-z0-9_.-]{1,64}$"

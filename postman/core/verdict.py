@@ -19,6 +19,10 @@ class DeadReason(StrEnum):
     """A provider refused it for what it is, or every provider refused its sender."""
     IN_DOUBT = "in_doubt"
     """It may have been sent, and its owner chose `hold`."""
+    POISON = "poison"
+    """Two workers ended while they had it, or it cannot be read without harm."""
+    SUPPRESSED = "suppressed"
+    """One of its recipients is on the suppression list: an earlier mail bounced, or was complained about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,8 @@ class DeadLetter:
 
     reason: DeadReason
     detail: str = ""
-    parks: bool = True
-    """Whether the ledger is told that the dead letter is durable."""
+    token: int | None = None
+    """Of the entry whose letter it is: the ledger is told when it is durable. None where it is no entry's."""
 
 
 Verdict = Ack | GiveBack | DeadLetter

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import orjson
 
-from postman.core.mail import MAX_ENCODED_BYTES, Mail
-from postman.core.message import Message
+from postman.core.mail import MAX_ENCODED_BYTES, MAX_RECIPIENTS, MAX_TENANT_LENGTH, Mail
+from postman.core.message import SHARD_KEY, Message
 from postman.errors import InvalidMailError
 
-__all__ = ["MAX_DEPTH", "SCHEMA", "decode", "decode_message", "digest", "encode", "message_for", "parse"]
+__all__ = ["MAX_DEPTH", "MAX_TOKENS", "SCHEMA", "decode", "decode_message", "digest", "encode", "message_for", "parse"]
 
 SCHEMA: Final = "1"
 """The version that the attribute *schema* names: raised when an old worker would misread a new mail."""
@@ -26,6 +26,14 @@ SCHEMA: Final = "1"
 MAX_DEPTH: Final = 16
 """Levels of lists and objects in a mail, counting those of fields that are not known here. Our own need four."""
 
+MAX_TOKENS: Final = 20_000
+"""Strings, commas and opening brackets of a mail's JSON; one with all that a mail may have needs some 12,000.
+
+What a text of 10 MB becomes in memory depends on this number: 10 MB of small numbers where addresses belong took 6 GB.
+"""
+
+_MARKS: Final = (b",", b"{", b"[")
+_LISTS: Final = ("to", "cc", "bcc", "reply_to", "attachments", "tags")
 _MAX_ATTRIBUTE_BYTES: Final = 1_024
 _MAX_KEY_BYTES: Final = 256
 _MAX_TRACE_KEYS: Final = 20
@@ -57,6 +65,7 @@ def parse(data: bytes | Mapping[str, Any]) -> Mail:
     else:
         plain = dict(data)
         _check_depth(plain)
+        _check_lists(plain)
     return Mail.model_validate(plain, by_name=False, by_alias=True)
 
 
@@ -70,10 +79,19 @@ def digest(mail: Mail) -> str:
     return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
-def message_for(mail: Mail, *, trace: Mapping[str, str] | None = None) -> Message:
-    """Return *mail* ready to be published, with the trace context as far as it fits into attributes."""
-    context = [(key, value) for key, value in (trace or {}).items() if _fits(key, value)][:_MAX_TRACE_KEYS]
-    return Message(encode(mail), {**dict(context), "mail_id": mail.id, "schema": SCHEMA})
+def message_for(mail: Mail, *, trace: Mapping[str, str] | None = None, key: str = "") -> Message:
+    """Return *mail* ready to be published, with the trace context as far as it fits into attributes.
+
+    *key* is the class by which its shard is chosen, where a layout says so; by default that is its tenant. Raises
+    `InvalidMailError` for one that could be no tenant.
+    """
+    if key and (len(key) > MAX_TENANT_LENGTH or not key.isprintable()):
+        raise InvalidMailError("key", f"must be 1 to {MAX_TENANT_LENGTH} printable characters")
+    context = [(name, value) for name, value in (trace or {}).items() if _fits(name, value)][:_MAX_TRACE_KEYS]
+    by = key or mail.tenant
+    return Message(
+        encode(mail), {**dict(context), "mail_id": mail.id, "schema": SCHEMA, **({SHARD_KEY: by} if by else {})}
+    )
 
 
 def decode_message(message: Message) -> Mail:
@@ -94,6 +112,7 @@ def _fits(key: str, value: str) -> bool:
 
 def _loaded(data: bytes) -> dict[str, Any]:
     _check_bytes(data)
+    _check_tokens(data)
     try:
         plain = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -103,6 +122,7 @@ def _loaded(data: bytes) -> dict[str, Any]:
         raise InvalidMailError("", "must be an object, with fields like from and to")
     if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
         _check_depth(plain)
+    _check_lists(plain)
     return plain
 
 
@@ -118,6 +138,36 @@ def _check_bytes(data: bytes) -> None:
     except UnicodeDecodeError as error:
         hint = "; it looks like UTF-16" if data.startswith(_UTF16) else ""
         raise InvalidMailError("", f"is not UTF-8 at byte {error.start}{hint}") from None
+
+
+def _check_tokens(data: bytes) -> None:
+    """Count what takes memory, without taking any; exactly only where all marks, also those within texts, are many.
+
+    There are at the most two strings for each mark.
+    """
+    if len(data) > MAX_TOKENS and 3 * sum(map(data.count, _MARKS)) > MAX_TOKENS and _has_many_tokens(data):
+        raise InvalidMailError("", f"has more than {MAX_TOKENS} strings, commas and opening brackets")
+
+
+def _has_many_tokens(data: bytes) -> bool:
+    data = data.replace(rb"\\", b"").replace(rb"\"", b"")
+    tokens, end = 0, -1
+    while tokens <= MAX_TOKENS:
+        begin = data.find(b'"', end + 1)
+        tokens += sum(data.count(mark, end + 1, len(data) if begin < 0 else begin) for mark in _MARKS)
+        if begin < 0:
+            break
+        tokens += 1
+        if (end := data.find(b'"', begin + 1)) < 0:
+            break
+    return tokens > MAX_TOKENS
+
+
+def _check_lists(plain: Mapping[str, Any]) -> None:
+    """Refuse a long list as a whole: each of its entries would be a problem of its own."""
+    for name in _LISTS:
+        if isinstance(plain.get(name), list) and len(plain[name]) > MAX_RECIPIENTS:
+            raise InvalidMailError(name, "has too many entries")
 
 
 def _check_depth(plain: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Self
 
 from postman.config import Settings
 from postman.runtime.producer import Producer as _Producer
-from postman.wiring import shards_opener, system_clock
+from postman.wiring import open_producer
 
 __all__ = ["Producer"]
 
@@ -17,4 +17,4 @@ class Producer(_Producer):
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Return a producer set up by `POSTMAN_*`; raises `ConfigError`."""
-        return cls(shards_opener(Settings.from_env(environ)), clock=system_clock())
+        return open_producer(Settings.from_env(environ), cls)

@@ -13,6 +13,7 @@ No method takes longer than about ten seconds before it raises.
 
 from typing import Protocol
 
+from postman.core.events import MailEvent
 from postman.core.ids import MailId
 from postman.core.protocol import Answer, Claim, Entry
 from postman.ports.provider import Receipt
@@ -26,13 +27,17 @@ class Ledger(Protocol):
     async def claim(self, mail_id: MailId, *, claim_id: str, digest: str, provider: str, lease: float) -> Answer:
         """Ask for the right to send, for *lease* seconds; the entry then names *provider*.
 
-        *claim_id* is unique for each claim, and the same when a call is made again after an error. A *sending*
-        entry whose lease is over is put in doubt by this call.
+        *claim_id* is unique for each claim, and the same when a call is made again after an error; what stands before a
+        full stop in it is the worker's own, so that nobody takes a living worker for a dead one. A *sending* entry
+        whose lease is over is put in doubt by this call.
         """
         ...
 
     async def move(self, claim: Claim, provider: str) -> Claim:
-        """Name *provider* as the one that may hold the mail from now on; use the claim returned."""
+        """Name *provider* as the one that may hold the mail from now on; use the claim returned.
+
+        `ClaimLostError` also where *claim* names an earlier provider than the entry: a later move was made.
+        """
         ...
 
     async def release(self, claim: Claim, *, reason: str) -> None:
@@ -47,12 +52,29 @@ class Ledger(Protocol):
         """Record that the mail will not be sent, by its own fault."""
         ...
 
-    async def record_doubt(self, claim: Claim, *, reason: str) -> None:
-        """Record that the provider may have taken it."""
+    async def record_doubt(self, claim: Claim, *, reason: str, since: float | None = None) -> None:
+        """Record that the provider may have taken it: at the latest now, or at *since*, if nothing arrived after that.
+
+        *since* is `Entry.since` of the doubt before.
+        """
         ...
 
     async def settle(self, mail_id: MailId, receipt: Receipt, *, evidence: str) -> None:
         """Record an acceptance learnt in another way (a look-up, an event); makes an entry where there is none."""
+        ...
+
+    async def record_event(self, mail_id: MailId, event: MailEvent) -> Entry | None:
+        """Note what a provider tells of a mail that it took, which settles doubt; return the entry as it is now.
+
+        None, and nothing is noted, where the mail is not known or was never that provider's. May be told again.
+        """
+        ...
+
+    async def repeat(self, mail_id: MailId, *, token: int, claim_id: str, lease: float) -> Claim:
+        """Take the right to send a mail that was in doubt with *token* again under the same key, at the same provider.
+
+        `ClaimLostError` where it is so no more, or too many workers ended with it. *claim_id* is as for `claim`.
+        """
         ...
 
     async def clear_doubt(self, mail_id: MailId, *, token: int, reason: str) -> None:
@@ -63,8 +85,8 @@ class Ledger(Protocol):
         """Refuse a mail that nobody is sending; return the entry as it is now, refused or not."""
         ...
 
-    async def park(self, mail_id: MailId) -> None:
-        """Record that the dead letter of a refused or doubtful mail is durable."""
+    async def park(self, mail_id: MailId, *, token: int) -> None:
+        """Record that the dead letter of a mail that is refused, or in doubt, with *token* is durable."""
         ...
 
     async def reopen(self, mail_id: MailId, *, reason: str) -> Entry | None:

@@ -2,8 +2,11 @@
 
 Adapters are found by the scheme of a URL, or by a provider's kind, through the
 entry points `postman.queues`, `postman.ledgers`, `postman.rosters` (by the
-ledger's URL; a ledger need not have one) and `postman.providers`; each names a
-function of one of the shapes below. Opening makes no connection.
+ledger's URL; a ledger need not have one), `postman.layouts` and
+`postman.suppressions` (likewise), `postman.providers`, `postman.events` and
+`postman.observed` (by the provider's kind; a provider need not have events, nor
+be one that the proxy can observe: its mails then go to it directly). Each names
+a function of one of the shapes below. Opening makes no connection.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,12 +15,27 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 
 from postman.ports.clock import Clock
+from postman.ports.events import EventSource
+from postman.ports.layouts import Layouts
 from postman.ports.ledger import Ledger
+from postman.ports.observing import ObservedProvider
 from postman.ports.provider import Provider
 from postman.ports.queue import ShardMap
 from postman.ports.roster import Roster
+from postman.ports.suppressions import Suppressions
 
-__all__ = ["Cluster", "OpenLedger", "OpenProvider", "OpenRoster", "OpenShards", "ProviderSpec"]
+__all__ = [
+    "Cluster",
+    "OpenEvents",
+    "OpenLayouts",
+    "OpenLedger",
+    "OpenObserved",
+    "OpenProvider",
+    "OpenRoster",
+    "OpenShards",
+    "OpenSuppressions",
+    "ProviderSpec",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +64,10 @@ class ProviderSpec:
     timeout: float = 10.0
     look_up_after: float | None = None
     """None: the adapter's own default."""
+    cluster: str = ""
+    """Whose mails these are (`POSTMAN_PREFIX`): sent with them, so that their events are told from another's."""
+    proxy: str = ""
+    """Address of the observing proxy, `{proxy}/{name}` in place of *base_url*; empty: none."""
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What only this kind has, like Mailgun's *domain*. An adapter refuses what it does not know with `ConfigError`."""
 
@@ -55,6 +77,16 @@ OpenShards = Callable[[str, Cluster], ShardMap]
 
 OpenLedger = Callable[[str, Cluster], Ledger]
 
+OpenLayouts = Callable[[str, Cluster], Layouts]
+
 OpenRoster = Callable[[str, Cluster], Roster]
 
+OpenSuppressions = Callable[[str, Cluster], Suppressions]
+
+OpenEvents = Callable[[ProviderSpec], EventSource | None]
+"""None where the document names no key that would prove events (`webhook_key`)."""
+
 OpenProvider = Callable[[ProviderSpec], Provider]
+
+OpenObserved = Callable[[ProviderSpec], ObservedProvider]
+"""Of the spec neither the key nor the proxy is used."""

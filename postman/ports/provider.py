@@ -7,7 +7,7 @@ statuses and codes. Certain failure and unknown outcome are different errors:
 that line decides whether somebody gets a mail twice.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from postman.core.mail import Mail
@@ -22,6 +22,8 @@ class Receipt:
     provider: str
     message_id: str
     """The provider's own id for it; empty where it gave none."""
+    is_recorded: bool = field(default=False, compare=False)
+    """Whether what stands between us and the provider has told the ledger already."""
 
 
 class Provider(Protocol):
@@ -42,6 +44,14 @@ class Provider(Protocol):
         """Seconds after which this provider's "not found" is evidence; 0 where it cannot be asked."""
         ...
 
+    @property
+    def idempotent_for(self) -> float:
+        """Seconds in which a mail that is sent again makes no second copy, and is answered as the first time.
+
+        Counted from the first `send`; 0 where the provider has no idempotency keys.
+        """
+        ...
+
     async def send(self, mail: Mail, *, timeout: float | None = None) -> Receipt:
         """Hand *mail* over; return its receipt once the provider has said in its own way that it took it.
 
@@ -50,6 +60,7 @@ class Provider(Protocol):
 
         Raises, certainly not sent: `MailRejectedError`, `RouteRefusedError`, `ThrottledError`, `QuotaExceededError`,
         `CredentialsError`, `ProviderDownError`. May have been sent: `OutcomeUnknownError`; so is cancellation.
+        `ClaimLostError` where what stands before the provider knows that the mail is not ours to send any more.
         """
         ...
 

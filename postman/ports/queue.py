@@ -93,30 +93,38 @@ class Queue(Protocol):
 
 
 class ShardMap(Protocol):
-    """All queues of a cluster."""
+    """All queues of a cluster. Which of them are in use is the layout's to say; here each has its number."""
 
     @property
     def count(self) -> int:
-        """How many shards there are."""
+        """How many shards the settings name: those in use where no layout says otherwise."""
         ...
 
     def queue(self, shard: int) -> Queue:
-        """Return the queue of *shard*; the same object each time."""
+        """Return the queue of *shard*, 0 to 1023; the same object each time. It need not have been made."""
         ...
 
     def dead(self, shard: int) -> Queue:
         """Return the dead letters of *shard*, a queue like any other, without dead letters of its own."""
         ...
 
-    async def ensure(self) -> Sequence[str]:
-        """Make what is missing (topics, subscriptions, tables); return the names of what was made.
+    async def ensure(self, shards: Sequence[int] | None = None) -> Sequence[str]:
+        """Make what is missing of *shards* (topics, subscriptions, tables), by default of those that the settings name.
 
-        Idempotent, and safe to run from several machines at once. Never alters or removes what is there.
+        Returns the names of what was made. Idempotent, and safe to run from several machines at once. Never alters or
+        removes what is there.
         """
         ...
 
-    async def check(self) -> None:
-        """Return if every shard can be used, else raise `QueueUnavailableError` or `ConfigError` naming it."""
+    async def check(self, shard: int) -> None:
+        """Return if *shard* can be used, else raise `QueueUnavailableError` or `ConfigError` naming it."""
+        ...
+
+    async def depth(self, shard: int) -> int | None:
+        """Return how many messages lie in *shard*, also those that are handed out or delayed; None: it cannot be told.
+
+        Exact where it is a number. Raises `QueueUnavailableError`.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from random import Random
 from typing import Final, assert_never
 
 import structlog
@@ -16,7 +17,19 @@ import structlog
 from postman.core.backoff import Backoff
 from postman.core.ids import MailId, is_mail_id
 from postman.core.mail import Mail, OnDoubt
-from postman.core.protocol import Answer, Claim, Claimed, Conflict, Doubtful, Entry, Held, Settled, State
+from postman.core.protocol import (
+    MOST_LAPSES,
+    Answer,
+    Claim,
+    Claimed,
+    Conflict,
+    Doubtful,
+    Entry,
+    Held,
+    Poisonous,
+    Settled,
+    State,
+)
 from postman.core.verdict import Ack, DeadLetter, DeadReason, GiveBack, Verdict
 from postman.core.wire import decode_message, digest
 from postman.errors import (
@@ -31,9 +44,11 @@ from postman.ports.clock import Clock
 from postman.ports.ledger import Ledger
 from postman.ports.provider import Receipt
 from postman.ports.queue import Delivery
+from postman.ports.tasting import Taster
 from postman.runtime.doubts import Doubts
 from postman.runtime.failover import Failover, Leave
 from postman.runtime.meter import Meter, Span
+from postman.runtime.suspects import Suspects
 
 __all__ = ["Courier", "Limits"]
 
@@ -45,10 +60,15 @@ _STAY: Final = 0.5
 """So long a mail waits for room at the provider that works, before it goes elsewhere."""
 _MOMENT: Final = 5.0
 _LOOK_AGAIN: Final = 0.25
-"""Also how soon a mail that waits for a provider sees that the worker drains."""
+"""Seconds after which a mail that waits for room looks again by itself."""
+_LONGEST_HOLD: Final = 600.0
+"""So long a mail is kept in hand while all providers are down, where it is not known how other workers do."""
 _LONGEST_REST: Final = 60.0
 _PAUSE: Final = 0.2
 _ROUNDS: Final = 3
+_CRASHED: Final = f"{DeadReason.POISON}: {MOST_LAPSES} workers ended, or stood still, while they had it"
+_OWN_REASONS: Final = frozenset({DeadReason.EXPIRED, DeadReason.POISON, DeadReason.SUPPRESSED})
+"""With these an entry's reason begins where no provider refused the mail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +94,11 @@ class Courier:
         limits: Limits,
         new_claim_id: Callable[[], str],
         is_draining: Callable[[], bool],
+        objection: Callable[[Mail], str] = lambda _: "",
+        others_send: Callable[[float], bool | None] = lambda _: None,
+        taster: Taster | None = None,
         meter: Meter | None = None,
+        random: Random | None = None,
     ) -> None:
         self._ledger = ledger
         self._failover = failover
@@ -83,6 +107,10 @@ class Courier:
         self._limits = limits
         self._new_claim_id = new_claim_id
         self._is_draining = is_draining
+        self._objection = objection
+        self._others_send = others_send
+        self._suspects = Suspects(ledger, taster)
+        self._random = random or Random()  # noqa: S311 — spreads load, guards nothing
         self._meter = meter or Meter(clock)
 
     async def deal_with(self, delivery: Delivery) -> Verdict:
@@ -91,24 +119,46 @@ class Courier:
         Raises `LedgerUnavailableError` when something other than an acceptance could not be recorded: the delivery
         comes back, and the ledger then says what to do.
         """
+        if harm := await self._suspects.harm_of(delivery):
+            return await self._unreadable(delivery, DeadLetter(DeadReason.POISON, harm))
         try:
             mail = decode_message(delivery.message)
         except InvalidMailError as error:
-            return await self._malformed(delivery, error)
+            return await self._unreadable(delivery, DeadLetter(DeadReason.MALFORMED, str(error)))
         if (early := mail.due_in(self._clock.time())) > 0:
             return GiveBack(min(early, _LONGEST_DELAY))
         content = digest(mail)
-        again = _Again("")
-        for _ in range(_ROUNDS):
+        if await self._suspects.has_lapsed(delivery, mail):
+            return await self._deal_alone(mail, content)
+        return await self._rounds(mail, content) or await self._deal_alone(mail, content)
+
+    async def _deal_alone(self, mail: Mail, content: str) -> Verdict:
+        """Deal with a suspect; while no provider takes anything it keeps nobody else from being the one alone."""
+        begun = self._clock.now()
+        while self._failover.wait() > 0 and self._may_hold(begun):
+            await self._failover.rest(min(_MOMENT, self._failover.wait()))
+        async with self._suspects.alone(mail) as is_alone:
+            return (is_alone and await self._rounds(mail, content)) or GiveBack(1.0)
+
+    async def _rounds(self, mail: Mail, content: str) -> Verdict | None:
+        """Claim and send, a few times where that helps; None where the mail turns out to be one that goes alone."""
+        begun, again, rounds = self._clock.now(), _Again(""), 0
+        while rounds < _ROUNDS:
             outcome = await self._round(mail, content, again.avoid)
             if not isinstance(outcome, _Again):
                 return outcome
             again = outcome
+            if again.rest == 0:
+                rounds += 1
+            elif self._may_hold(begun) and not self._suspects.is_alone(mail):
+                await self._failover.rest(again.rest)
+            else:
+                return GiveBack(again.rest)
         return GiveBack(1.0)
 
-    async def _round(self, mail: Mail, content: str, avoid: str) -> "Verdict | _Again":
+    async def _round(self, mail: Mail, content: str, avoid: str) -> "Verdict | _Again | None":
         """Claim and send once."""
-        if mail.has_expired(self._clock.time()) and (verdict := await self._expired(mail, content)):
+        if (reason := self._reason_against(mail)) and (verdict := await self._refuse_unsent(mail, content, reason)):
             return verdict
         try:
             leave = await self._find_place(mail, avoid)
@@ -119,7 +169,7 @@ class Courier:
 
     async def _with_place(
         self, mail: Mail, content: str, leave: Leave, span: Span, *, avoid: str
-    ) -> "Verdict | _Again":
+    ) -> "Verdict | _Again | None":
         begun = self._clock.now()
         try:
             answer = await self._claim(mail.id, content, leave.provider)
@@ -127,7 +177,7 @@ class Courier:
             self._failover.give_back(leave)
             raise
         if isinstance(answer, Claimed):
-            return await self._send(mail, answer.claim, leave, begun, span)
+            return await self._send_unless_suspect(mail, answer.claim, leave, begun, span)
         span.drop()
         self._failover.give_back(leave)
         match answer:
@@ -136,9 +186,14 @@ class Courier:
             case Held(seconds):
                 return GiveBack(min(seconds + 0.1, _LONGEST_DELAY))
             case Conflict():
-                return DeadLetter(DeadReason.CONFLICT, "its id stands for another content", parks=False)
-            case Doubtful():
-                return await self._doubts.settle(mail, answer) or _Again(avoid)
+                return DeadLetter(DeadReason.CONFLICT, "its id stands for another content")
+            case Doubtful(entry):
+                goes_alone = entry.lapses > 0 and not self._suspects.is_alone(mail)
+                if goes_alone and self._doubts.can_repeat(entry):
+                    return None
+                return await self._doubts.settle(mail, answer) or (None if goes_alone else _Again(avoid))
+            case Poisonous():
+                return await self._refuse_unsent(mail, content, _CRASHED) or GiveBack(1.0)
             case never:
                 assert_never(never)
 
@@ -170,6 +225,19 @@ class Courier:
         if isinstance(answer, Claimed):
             await self._ledger.release(answer.claim, reason="its worker was stopped")
 
+    async def _send_unless_suspect(
+        self, mail: Mail, claim: Claim, leave: Leave, begun: float, span: Span
+    ) -> "Verdict | _Again | None":
+        if not claim.lapses or self._suspects.is_alone(mail):
+            return await self._send(mail, claim, leave, begun, span)
+        span.drop()
+        self._failover.give_back(leave)
+        try:
+            await self._ledger.release(claim, reason="a worker ended with it: it goes alone")
+        except ClaimLostError:
+            return GiveBack(1.0)
+        return None
+
     async def _send(self, mail: Mail, claim: Claim, leave: Leave, begun: float, span: Span) -> "Verdict | _Again":
         current = claim
 
@@ -194,7 +262,8 @@ class Courier:
         except asyncio.CancelledError:
             await self._try_once(self._ledger.record_doubt(current, reason="its worker was stopped"))
             raise
-        await self._record_sent(current, receipt)
+        if not receipt.is_recorded:
+            await self._record_sent(current, receipt)
         _LOG.info("sent", mail_id=mail.id, provider=receipt.provider, message_id=receipt.message_id)
         return Ack()
 
@@ -207,7 +276,7 @@ class Courier:
             raise
 
     async def _insist_on(self, claim: Claim, receipt: Receipt) -> None:
-        waits = Backoff(0.1, longest=5.0)
+        waits = Backoff(0.1, longest=5.0, random=self._random.random)
         while True:
             try:
                 return await self._ledger.record_sent(claim, receipt)
@@ -227,9 +296,9 @@ class Courier:
             await self._ledger.record_refused(claim, reason=detail)
         except ClaimLostError:
             return GiveBack(1.0)
-        return DeadLetter(DeadReason.REFUSED, detail)
+        return DeadLetter(DeadReason.REFUSED, detail, claim.token)
 
-    async def _released(self, claim: Claim, none: NoProviderError) -> Verdict:
+    async def _released(self, claim: Claim, none: NoProviderError) -> "Verdict | _Again":
         """Let a mail that fails everywhere rest ever longer, or it alone would keep every breaker open."""
         try:
             await self._ledger.release(claim, reason=str(none))
@@ -238,6 +307,8 @@ class Courier:
         if self._is_draining():
             return GiveBack(0.0)
         rest = min(_LONGEST_REST, 2.0 ** min(claim.attempts - 1, 6))
+        if rest < _MOMENT or self._failover.wait() > 0:
+            return _Again("", rest)
         return GiveBack(min(max(none.retry_after, rest), _LONGEST_DELAY))
 
     async def _unknown(self, mail: Mail, claim: Claim, problem: str) -> "Verdict | _Again":
@@ -251,33 +322,52 @@ class Courier:
             return GiveBack(0.0)
         return _Again(claim.provider) if mail.on_doubt is OnDoubt.RESEND else GiveBack(1.0)
 
-    async def _malformed(self, delivery: Delivery, error: InvalidMailError) -> Verdict:
-        """An undecodable mail binds no content: a valid one with its id is still sent."""
+    async def _unreadable(self, delivery: Delivery, letter: DeadLetter) -> Verdict:
+        """An unreadable mail binds no content: a valid one with its id is still sent."""
         mail_id = delivery.message.attributes.get("mail_id", "")
+        reason = f"{letter.reason}: {letter.detail}" if letter.reason in _OWN_REASONS else letter.detail
         if is_mail_id(mail_id):
-            await self._ledger.refuse(MailId(mail_id), digest="", reason=str(error))
-        return DeadLetter(DeadReason.MALFORMED, str(error), parks=False)
+            await self._ledger.refuse(MailId(mail_id), digest="", reason=reason)
+        return letter
 
-    async def _expired(self, mail: Mail, content: str) -> Verdict | None:
-        entry = await self._ledger.refuse(mail.id, digest=content, reason=str(DeadReason.EXPIRED))
+    def _reason_against(self, mail: Mail) -> str:
+        """Return why *mail* shall not be sent any more; empty where it shall."""
+        return str(DeadReason.EXPIRED) if mail.has_expired(self._clock.time()) else self._objection(mail)
+
+    async def _refuse_unsent(self, mail: Mail, content: str, reason: str) -> Verdict | None:
+        """Refuse a mail that nobody is sending; None where somebody may have sent it, so that it must be claimed."""
+        entry = await self._ledger.refuse(mail.id, digest=content, reason=reason)
         if entry.state is State.REFUSED and entry.digest == content:
-            return Ack() if entry.parked else DeadLetter(_reason_of(entry), entry.reason)
+            return _settled(entry)
         if entry.state is State.SENT and entry.digest == content:
             return Ack()
         return None
 
     async def _find_place(self, mail: Mail, avoid: str) -> Leave:
-        """Take a place at a provider, waiting where they are only busy, or down for a moment."""
+        """Take a place at a provider, waiting where they are only busy, or down for everybody."""
         begun = self._clock.now()
-        until = begun + _PATIENCE
         while True:
             is_patient = self._clock.now() < begun + _STAY
             try:
                 return self._failover.choose(mail, avoid=avoid, is_patient=is_patient)
             except NoProviderError as none:
-                if self._is_draining() or none.retry_after > _MOMENT or self._clock.now() > until:
+                is_brief = none.retry_after <= _MOMENT and self._clock.now() < begun + _PATIENCE
+                is_useless = self._is_draining() or mail.has_expired(self._clock.time())
+                may_hold = self._may_hold(begun) and not self._suspects.is_alone(mail)
+                if is_useless or not (is_brief or may_hold):
                     raise
-                await self._failover.wait_for_room(min(none.retry_after, _LOOK_AGAIN))
+                await self._failover.wait_for_room(max(_LOOK_AGAIN, min(none.retry_after, _MOMENT)))
+
+    def _may_hold(self, since: float) -> bool:
+        """Whether a mail that no provider can take is kept in hand, as since *since*, which burns no delivery attempt.
+
+        Not where another worker might send it: then it goes back.
+        """
+        if self._is_draining() or self._failover.local_fault:
+            return False
+        held_for = self._clock.now() - since
+        others_send = self._others_send(self._clock.time() - held_for)
+        return held_for < _LONGEST_HOLD if others_send is None else not others_send
 
     async def _try_once(self, recording: Awaitable[None]) -> None:
         """Where it fails the claim lapses, and the next worker puts the mail in doubt."""
@@ -289,16 +379,18 @@ class Courier:
 
 @dataclass(frozen=True, slots=True)
 class _Again:
-    """The mail can be claimed anew, and should rather not go to the provider *avoid*."""
+    """The mail can be claimed anew after *rest* seconds in hand, and should rather not go to the provider *avoid*."""
 
     avoid: str
+    rest: float = 0.0
 
 
 def _settled(entry: Entry) -> Verdict:
     if entry.state is State.SENT or entry.parked:
         return Ack()
-    return DeadLetter(_reason_of(entry), entry.reason)
+    return DeadLetter(_reason_of(entry), entry.reason, entry.token)
 
 
 def _reason_of(entry: Entry) -> DeadReason:
-    return DeadReason.EXPIRED if entry.reason == DeadReason.EXPIRED else DeadReason.REFUSED
+    name = entry.reason.partition(":")[0]
+    return DeadReason(name) if name in _OWN_REASONS else DeadReason.REFUSED

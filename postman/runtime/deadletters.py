@@ -12,14 +12,20 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
+import structlog
+
 from postman.core.ids import MailId
+from postman.core.layout import Layout
+from postman.core.message import key_of
 from postman.core.protocol import State
-from postman.core.shards import shard_for
 from postman.core.verdict import DeadReason
+from postman.errors import QueueError
 from postman.ports.ledger import Ledger
 from postman.ports.queue import Delivery, Message, Queue, ShardMap
 
 __all__ = ["Choice", "DeadLetter", "DeadLetters", "Replayed"]
+
+_LOG = structlog.get_logger("postman.dead_letters")
 
 _PULL: Final = 100
 _HELD_FOR: Final = 300.0
@@ -75,8 +81,9 @@ class Replayed:
 class DeadLetters:
     """Works on all shards, or on the one that is chosen."""
 
-    def __init__(self, *, shards: ShardMap, ledger: Ledger) -> None:
+    def __init__(self, *, shards: ShardMap, ledger: Ledger, layout: Layout | None = None) -> None:
         self._shards = shards
+        self._layout = layout or Layout.of(shards.count)
         self._ledger = ledger
 
     async def find(self, choice: Choice) -> Sequence[DeadLetter]:
@@ -122,10 +129,14 @@ class DeadLetters:
             if state is State.IN_DOUBT and letter.reason == DeadReason.IN_DOUBT:
                 await self._give_back([letter])
                 return "held"
-        shard = shard_for(letter.mail_id, self._shards.count) if letter.mail_id else letter.shard
-        await self._shards.queue(shard).publish(_original(letter.message))
+        await self._shards.queue(self._home_of(letter)).publish(_original(letter.message))
         await self._remove(letter)
         return "published"
+
+    def _home_of(self, letter: DeadLetter) -> int:
+        if not letter.mail_id and self._layout.takes(letter.shard):
+            return letter.shard
+        return self._layout.shard_of(letter.mail_id, key_of(letter.message))
 
     async def _remove(self, letter: DeadLetter) -> None:
         queue = self._shards.dead(letter.shard)
@@ -135,9 +146,17 @@ class DeadLetters:
         await asyncio.gather(*(self._shards.dead(one.shard).nack(copy) for one in letters for copy in one.copies))
 
     async def _take(self, choice: Choice) -> Sequence[DeadLetter]:
-        shards = range(self._shards.count) if choice.shard is None else [choice.shard]
-        taken = await asyncio.gather(*(self._take_from(shard, choice) for shard in shards))
-        return sorted((letter for letters in taken for letter in letters), key=lambda letter: letter.dead_at)
+        """Take the chosen letters of all shards, or none; a retired one may have been removed, and is passed over."""
+        shards = range(self._layout.top) if choice.shard is None else [choice.shard]
+        answers = await asyncio.gather(*(self._take_from(shard, choice) for shard in shards), return_exceptions=True)
+        taken = [letter for answer in answers if not isinstance(answer, BaseException) for letter in answer]
+        for shard, answer in zip(shards, answers, strict=True):
+            if isinstance(answer, QueueError) and shard in self._layout.retired and choice.shard is None:
+                _LOG.warning("retired_shard_not_read", shard=shard, reason=str(answer))
+            elif isinstance(answer, BaseException):
+                await self._give_back(taken)
+                raise answer
+        return sorted(taken, key=lambda letter: letter.dead_at)
 
     async def _take_from(self, shard: int, choice: Choice) -> Sequence[DeadLetter]:
         queue = self._shards.dead(shard)

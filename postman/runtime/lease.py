@@ -26,7 +26,7 @@ class LeaseKeeper:
     """Extends by *seconds* what it was told to keep, until it is told to drop it."""
 
     def __init__(self, *, seconds: float, clock: Clock) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self._clock = clock
         self._kept: dict[Delivery, tuple[Queue, float]] = {}
 
@@ -45,7 +45,7 @@ class LeaseKeeper:
     async def run(self) -> None:
         """Extend until cancelled."""
         while True:
-            await self._clock.sleep(self._seconds / 6)
+            await self._clock.sleep(self.seconds / 6)
             try:
                 await self.extend_due()
             except Exception as error:  # noqa: BLE001 — without this task every lease would run out
@@ -54,7 +54,7 @@ class LeaseKeeper:
     async def extend_due(self) -> None:
         """Extend what is past half of its time, once."""
         due: dict[Queue, list[Delivery]] = defaultdict(list)
-        limit = self._clock.now() + self._seconds / 2
+        limit = self._clock.now() + self.seconds / 2
         for delivery, (queue, ends) in self._kept.items():
             if ends <= limit:
                 due[queue].append(delivery)
@@ -63,10 +63,10 @@ class LeaseKeeper:
     async def _extend(self, queue: Queue, deliveries: list[Delivery]) -> None:
         asked = self._clock.now()
         try:
-            await queue.extend(deliveries, self._seconds)
+            await queue.extend(deliveries, self.seconds)
         except QueueError as error:
             _LOG.warning("lease_not_extended", queue=queue.name, count=len(deliveries), reason=str(error))
             return
         for delivery in deliveries:
             if delivery in self._kept:
-                self._kept[delivery] = (queue, asked + self._seconds)
+                self._kept[delivery] = (queue, asked + self.seconds)

@@ -10,6 +10,8 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -17,53 +19,80 @@ import structlog
 
 from postman.core.backoff import Backoff
 from postman.core.ids import MailId
+from postman.core.layout import Layout
 from postman.core.mail import Mail
-from postman.core.shards import shard_for
+from postman.core.message import key_of
 from postman.core.wire import message_for
 from postman.errors import QueueUnavailableError
 from postman.ports.clock import Clock
+from postman.ports.layouts import Layouts
 from postman.ports.queue import Message, ShardMap
+from postman.runtime.following import Following
 
-__all__ = ["Producer"]
+__all__ = ["PATIENCE", "Producer"]
 
 _LOG = structlog.get_logger("postman.producer")
 
-_PATIENCE: Final = 60.0
+PATIENCE: Final = 60.0
 _AT_ONCE: Final = 2_000
 _QUIET: Final = 5.0
+_LONGEST_LOOK: Final = 3.0
+"""Seconds that a mail waits at the most for word of the layout: the first, or one after the process was frozen."""
 
 
 class Producer:
     """Publishes mails; make one for the whole process, and close it: closing waits for what is under way.
 
-    *open_shards* is called in the producer's own thread. A mail that cannot be published within *patience* seconds
-    fails with `QueueUnavailableError`; it may then be in the queue or not, and publishing it again is safe.
+    *open_shards* and *open_layouts* are called in the producer's own thread; without the latter, or where it returns
+    None, the shards are those of the settings, with *hand* (see `Layout`).
+
+    A mail that cannot be published within *patience* seconds fails with `QueueUnavailableError`; it may
+    then be in the queue or not, and publishing it again is safe.
     """
 
-    def __init__(self, open_shards: Callable[[], ShardMap], *, clock: Clock, patience: float = _PATIENCE) -> None:
+    def __init__(
+        self,
+        open_shards: Callable[[], ShardMap],
+        *,
+        clock: Clock,
+        patience: float = PATIENCE,
+        open_layouts: Callable[[], Layouts | None] = lambda: None,
+        hand: int = 0,
+    ) -> None:
         self._open_shards = open_shards
+        self._open_layouts = open_layouts
+        self._hand = hand
         self._clock = clock
         self._patience = patience
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._shards: ShardMap | None = None
-        self._places: asyncio.Semaphore | None = None
+        self._opened: _Opened | None = None
+        self._opening = asyncio.Lock()
         self._open: set[Future[Any]] = set()
         self._is_closed = False
         self._tell_again_at = 0.0
 
-    def publish(self, mail: Mail, *, trace: Mapping[str, str] | None = None) -> "Future[MailId]":
+    def publish(self, mail: Mail, *, trace: Mapping[str, str] | None = None, key: str = "") -> "Future[MailId]":
         """Publish *mail*; the future holds its id once the queue has it. Thread-safe, and never blocks.
 
+        Where a layout keeps classes of mails apart, it goes by *key*, or by the mail's tenant where that is empty.
         Raises `InvalidMailError` at once for a mail that is scheduled too far ahead.
         """
         mail.check_times(self._clock.time())
-        return self._submit(self._publish(mail.id, message_for(mail, trace=trace or {})))
+        return self._submit(self._publish(mail.id, message_for(mail, trace=trace or {}, key=key)))
 
-    async def apublish(self, mail: Mail, *, trace: Mapping[str, str] | None = None) -> MailId:
+    async def apublish(self, mail: Mail, *, trace: Mapping[str, str] | None = None, key: str = "") -> MailId:
         """Publish *mail* from asyncio; return its id once the queue has it."""
-        return await asyncio.wrap_future(self.publish(mail, trace=trace))
+        return await asyncio.wrap_future(self.publish(mail, trace=trace, key=key))
+
+    def shard_of(self, mail_id: MailId, key: str = "") -> int | None:
+        """Return where a mail of the tenant or class *key* goes, as far as this producer knows by now.
+
+        None until it has begun to publish. Thread-safe.
+        """
+        opened = self._opened
+        return None if opened is None else opened.following.layout.shard_of(mail_id, key)
 
     def close(self) -> None:
         """Wait for everything under way, then close; closing twice is fine."""
@@ -122,20 +151,32 @@ class Producer:
             loop.close()
 
     async def _publish(self, mail_id: MailId, message: Message) -> MailId:
-        if self._shards is None or self._places is None:
-            self._shards = self._open_shards()
-            self._places = asyncio.Semaphore(_AT_ONCE)
-        async with self._places:
-            await self._insist(self._shards, mail_id, message)
+        opened = self._opened or await self._open_all()
+        if opened.following.is_stale:
+            await _look(opened.following)
+        async with opened.places:
+            await self._insist(opened, mail_id, message)
         return mail_id
 
-    async def _insist(self, shards: ShardMap, mail_id: MailId, message: Message) -> None:
-        queue = shards.queue(shard_for(mail_id, shards.count))
+    async def _open_all(self) -> "_Opened":
+        """Open the queues, and learn of the layout if that does not take long."""
+        async with self._opening:
+            if self._opened is None:
+                shards, layouts = self._open_shards(), self._open_layouts()
+                settled = Layout.of(shards.count, hand=self._hand)
+                following = Following(settled, clock=self._clock, store=layouts)
+                await _look(following)
+                follows = asyncio.create_task(following.run())
+                self._opened = _Opened(shards, layouts, following, follows, asyncio.Semaphore(_AT_ONCE))
+        return self._opened
+
+    async def _insist(self, opened: "_Opened", mail_id: MailId, message: Message) -> None:
         waits = Backoff(0.2, longest=5.0)
         until = self._clock.now() + self._patience
         while True:
             try:
-                return await queue.publish(message)
+                shard = opened.following.layout.shard_of(mail_id, key_of(message))
+                return await opened.shards.queue(shard).publish(message)
             except QueueUnavailableError as error:
                 pause = waits.next()
                 if self._clock.now() + pause > until:
@@ -152,5 +193,28 @@ class Producer:
 
     async def _finish(self) -> None:
         await asyncio.gather(*map(asyncio.wrap_future, list(self._open)), return_exceptions=True)
-        if self._shards is not None:
-            await self._shards.aclose()
+        if self._opened is not None:
+            await self._opened.aclose()
+
+
+async def _look(following: Following) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(following.try_to_look(), _LONGEST_LOOK)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What a producer has from its first mail on."""
+
+    shards: ShardMap
+    layouts: Layouts | None
+    following: Following
+    follows: "asyncio.Task[None]"
+    places: asyncio.Semaphore
+
+    async def aclose(self) -> None:
+        self.follows.cancel()
+        await asyncio.gather(self.follows, return_exceptions=True)
+        await self.shards.aclose()
+        if self.layouts is not None:
+            await self.layouts.aclose()

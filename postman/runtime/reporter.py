@@ -18,10 +18,12 @@ from typing import Final, TypeVar
 
 import structlog
 
+from postman.breaker import State
 from postman.core.fleet.health import FleetJudgement, Health
 from postman.core.fleet.judgement import judge
-from postman.core.fleet.reports import ProviderStanding, WorkerReport
+from postman.core.fleet.reports import ProviderStanding, ShardWork, WorkerReport
 from postman.core.fleet.rules import Rules
+from postman.core.layout import Layout
 from postman.ports.clock import Clock
 from postman.ports.roster import Roster
 from postman.runtime.meter import History, Meter
@@ -34,6 +36,8 @@ _T = TypeVar("_T")
 
 _MANY: Final = 20
 """From so many workers on each looks more rarely, so that the fleet's reads grow with its size, not its square."""
+_STALE: Final = 3
+"""Windows after which what another worker said of its providers is old."""
 _LAST_WORD: Final = 0.5
 """Seconds for the last report, of those that a worker has to drain."""
 
@@ -71,6 +75,8 @@ class Reporter:
         clock: Clock,
         standings: Callable[[], Mapping[str, ProviderStanding]],
         local_fault: Callable[[], str],
+        layout: Callable[[], Layout],
+        shards: Callable[[], Mapping[str, ShardWork]],
         leave: Callable[[str], None],
     ) -> None:
         self._reporting = reporting
@@ -78,6 +84,8 @@ class Reporter:
         self._clock = clock
         self._standings = standings
         self._local_fault = local_fault
+        self._layout = layout
+        self._shards = shards
         self._leave = leave
         self._rules = Rules()
         self._history = History()
@@ -87,6 +95,14 @@ class Reporter:
         self._failing: set[str] = set()
         self._health = Health.UNKNOWN
         self._fleet_slow = ""
+        self._others_at = float("-inf")
+        """When another worker last said that a provider works for it, in seconds since 1970."""
+
+    def others_send(self, since: float) -> bool | None:
+        """Whether another worker said at *since* or later that a provider works for it; None where nobody can know."""
+        if self._clock.now() > self._next_look + _STALE * self._reporting.window:
+            return None
+        return self._others_at >= since
 
     async def run(self) -> None:
         """Report and judge, window by window, until cancelled."""
@@ -128,6 +144,7 @@ class Reporter:
         if reports is None:
             return
         self._next_look = self._clock.now() + window * (max(1.0, len(reports) / _MANY) - 0.5)
+        self._others_at = max((report.at for report in reports if self._sends(report)), default=self._others_at)
         judgement = await self._attempt("judge", self._judge(reports, now))
         if judgement is not None:
             self._act_on(judgement)
@@ -154,8 +171,13 @@ class Reporter:
             _LOG.warning("unfit", worker=worker, health=str(own.health), reason=own.reason)
             self._leave(own.reason)
 
+    def _sends(self, report: WorkerReport) -> bool:
+        """Whether another worker says that a provider works for it."""
+        is_other = report.worker != self._reporting.identity.worker and not report.leaving
+        return is_other and any(each.breaker == State.CLOSED for each in report.providers.values())
+
     def _report(self) -> WorkerReport:
-        who = self._reporting.identity
+        who, layout = self._reporting.identity, self._layout()
         return WorkerReport(
             worker=who.worker,
             host=who.host,
@@ -168,6 +190,9 @@ class Reporter:
             windows=self._history.windows,
             baseline=self._history.baseline,
             providers=self._standings(),
+            layout=layout.epoch,
+            reads=layout.consume,
+            shards=self._shards(),
             local_fault=self._local_fault(),
             leaving=self._leaving,
         )

@@ -1,9 +1,7 @@
-"""The worker: pulls from all shards, delivers, and drains when it is told to stop.
+"""The worker: pulls from the shards, delivers, and drains when it is told to stop.
 
-One long pull stands open at every shard, so an idle worker hears of a mail at
-once wherever it lands. It holds at most *concurrency* mails in flight and a few
-more that wait, whose leases are kept. No pull is ever cancelled: a cancelled
-pull takes messages along that nobody sees until their leases end.
+`Intake` decides where it pulls from, `Hands` what it deals with. It holds at
+most *concurrency* mails in flight and a few more that wait.
 
 Stopping has two stages. First: take no more, give back at once what was not
 begun, finish what is in flight within *grace* seconds; what is still open then
@@ -12,35 +10,41 @@ fleet finds unfit stops by itself, in the same way.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from random import Random
 from typing import Final
 
 import structlog
 
 from postman.core.backoff import Backoff
 from postman.core.fleet.reports import STOPPED
-from postman.core.verdict import GiveBack, Verdict
-from postman.errors import ConfigError, LedgerUnavailableError, QueueUnavailableError
+from postman.core.mail import Mail
+from postman.errors import LayoutError, LedgerUnavailableError, QueueError, QueueUnavailableError
 from postman.ports.clock import Clock
 from postman.ports.ledger import Ledger
-from postman.ports.queue import Delivery, ShardMap
+from postman.ports.queue import ShardMap
+from postman.ports.tasting import Taster
+from postman.runtime.companion import Companion
 from postman.runtime.courier import Courier, Limits
 from postman.runtime.doubts import Doubts
 from postman.runtime.failover import Failover
+from postman.runtime.following import Following
+from postman.runtime.freight import BUDGET, Freight
 from postman.runtime.guard import Guard
+from postman.runtime.hands import Hands, Tally
+from postman.runtime.intake import Intake
 from postman.runtime.lease import LeaseKeeper
 from postman.runtime.meter import Meter
 from postman.runtime.reporter import Reporter, Reporting
+from postman.runtime.retired import Retired
 from postman.runtime.settler import Settler
-from postman.runtime.surprise import reason_of
+from postman.runtime.tasks import first_of
 
 __all__ = ["Tally", "Worker", "WorkerSettings"]
 
 _LOG = structlog.get_logger("postman.worker")
 
-_LARGEST_PULL: Final = 100
 _LONGEST_PAUSE: Final = 15.0
 _LAST_WORDS: Final = 1.5
 """Of *grace*, the seconds kept for recording what did not end."""
@@ -56,29 +60,22 @@ class WorkerSettings:
     ack_deadline: float = 30.0
     grace: float = 8.0
     doubt_window: float = 600.0
+    memory: int = BUDGET
+    """Bytes of messages that are held, see `Freight`."""
+    share: float = 0.5
+    """Of the places, those that mails of one shard may take."""
+    choices: int = 0
+    """Among how many random shards a worker chooses, see `Selection`; 0: among all."""
     pull_wait: float = 2.0
     """How long a pull stands open; a worker that stops waits for the last ones, so much less than *grace*."""
 
 
-@dataclass(slots=True)
-class Tally:
-    """What this worker did since it started."""
-
-    verdicts: dict[str, int] = field(default_factory=dict)
-
-    def count(self, verdict: Verdict) -> None:
-        name = type(verdict).__name__
-        self.verdicts[name] = self.verdicts.get(name, 0) + 1
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Held:
-    shard: int
-    delivery: Delivery
-
-
 class Worker:
-    """See the module. `run` returns after `stop` or `leave`, all else is inside. Without *reporting* none is told."""
+    """See the module. `run` returns after `stop` or `leave`, all else is inside. Without *reporting* none is told.
+
+    *objection* says why a mail shall not be sent, as a `DeadReason`, a colon and words; empty where it may. What was
+    handed out before is given to the *taster* first.
+    """
 
     def __init__(
         self,
@@ -90,26 +87,35 @@ class Worker:
         settings: WorkerSettings,
         new_claim_id: Callable[[], str],
         reporting: Reporting | None = None,
+        objection: Callable[[Mail], str] = lambda _: "",
+        random: Random | None = None,
+        companions: Sequence[Companion] = (),
+        taster: Taster | None = None,
+        following: Following | None = None,
     ) -> None:
-        self.tally = Tally()
+        self._random = random or Random()  # noqa: S311 — spreads load, guards nothing
         self._shards = shards
         self._ledger = ledger
         self._failover = failover
         self._clock = clock
         self._settings = settings
-        self._guard = Guard(settings.concurrency + shards.count)
+        self._following = following or Following.of(shards, clock)
+        self._guard = Guard(settings.concurrency)
+        self._freight = Freight(settings.memory)
         self._leases = LeaseKeeper(seconds=settings.ack_deadline, clock=clock)
-        self._settler = Settler(shards=shards, ledger=ledger, clock=clock)
-        self._waiting: deque[_Held] = deque()
-        self._running: set[asyncio.Task[None]] = set()
-        self._ledger_waits = Backoff(0.5, longest=_LONGEST_PAUSE)
-        self._ledger_back_at = 0.0
         self._broken_off = asyncio.Event()
         self._was_told = False
         self._unfit = ""
         self._meter = Meter(clock)
-        doubts = Doubts(ledger=ledger, failover=failover, clock=clock, window=settings.doubt_window)
-        self._courier = Courier(
+        doubts = Doubts(
+            ledger=ledger,
+            failover=failover,
+            clock=clock,
+            window=settings.doubt_window,
+            lease=settings.limits.lease,
+            new_claim_id=new_claim_id,
+        )
+        courier = Courier(
             ledger=ledger,
             failover=failover,
             doubts=doubts,
@@ -117,14 +123,59 @@ class Worker:
             limits=settings.limits,
             new_claim_id=new_claim_id,
             is_draining=lambda: self._guard.is_closed,
+            objection=objection,
+            others_send=lambda since: self._reporter.others_send(since) if self._reporter else None,
+            taster=taster,
             meter=self._meter,
+            random=self._random,
         )
+        settler = Settler(shards=shards, ledger=ledger, clock=clock, following=self._following)
+        self._hands = Hands(
+            courier=courier,
+            settler=settler,
+            leases=self._leases,
+            freight=self._freight,
+            guard=self._guard,
+            meter=self._meter,
+            clock=clock,
+            random=self._random,
+            concurrency=settings.concurrency,
+            share=settings.share,
+        )
+        self._intake = Intake(
+            shards=shards,
+            following=self._following,
+            hands=self._hands,
+            guard=self._guard,
+            freight=self._freight,
+            meter=self._meter,
+            clock=clock,
+            random=self._random,
+            hindrance=lambda: max(self._hands.ledger_away_for, failover.wait()),
+            concurrency=settings.concurrency,
+            pull_wait=settings.pull_wait,
+            choices=settings.choices,
+        )
+        retired = Retired(
+            shards=shards,
+            following=self._following,
+            settler=settler,
+            guard=self._guard,
+            clock=clock,
+            random=self._random,
+        )
+        self._companions = (*companions, retired)
         self._reporter = self._reporter_for(reporting) if reporting else None
 
     @property
     def in_flight(self) -> int:
         """How many mails are being dealt with."""
-        return len(self._running)
+        return self._hands.in_flight
+
+    @property
+    def tally(self) -> Tally:
+        """What it did since it started."""
+        return self._hands.tally
 
     @property
     def is_draining(self) -> bool:
@@ -141,32 +192,47 @@ class Worker:
         if self._was_told:
             self._broken_off.set()
         self._was_told = True
-        self._guard.close()
+        self._close()
 
     def leave(self, why: str) -> None:
         """Drain, because this worker is unfit; where it drains already, this changes nothing."""
         if not self._guard.is_closed:
             self._unfit = why
-            self._guard.close()
+            self._close()
+
+    def _close(self) -> None:
+        """Take no more; whoever holds a mail for want of a provider gives it back at once."""
+        self._guard.close()
+        self._failover.wake_all()
 
     async def run(self) -> None:
         """Deliver until `stop`, waiting for a queue or ledger that is away; `ConfigError` where waiting cannot help."""
         await self._wait_until_reachable()
+        await first_of(self._get_ready(), self._guard.wait_until_closed())
         if self.is_draining:
             return
-        leases = asyncio.create_task(self._leases.run())
-        reports = asyncio.create_task(self._report())
-        pulls = [asyncio.create_task(self._pull_from(shard)) for shard in range(self._shards.count)]
-        _LOG.info("worker_started", shards=self._shards.count, concurrency=self._settings.concurrency)
+        beside = [asyncio.create_task(each) for each in self._beside()]
+        intake = asyncio.create_task(self._intake.run())
+        _LOG.info(
+            "worker_started",
+            shards=len(self._following.layout.read),
+            concurrency=self._settings.concurrency,
+            layout=self._following.layout.epoch,
+        )
         try:
-            await self._first_of(self._guard.wait_until_closed(), leases, *pulls)
+            await first_of(self._guard.wait_until_closed(), intake)
         finally:
-            self._guard.close()
-            await self._drain(pulls)
-            for task in (leases, reports, *pulls):
+            self._close()
+            await self._drain()
+            for task in (intake, *beside, *self._intake.pulls):
                 task.cancel()
-            await asyncio.gather(leases, reports, *pulls, return_exceptions=True)
+            await asyncio.gather(intake, *beside, *self._intake.pulls, return_exceptions=True)
         _LOG.info("worker_stopped", **self.tally.verdicts)
+
+    def _beside(self) -> Sequence[Coroutine[object, object, None]]:
+        """Return what goes on while mails are dealt with; none of it ends by itself."""
+        reporter = [self._reporter.run()] if self._reporter else []
+        return [self._leases.run(), self._following.run(), *reporter, *(each.run() for each in self._companions)]
 
     def _reporter_for(self, reporting: Reporting) -> Reporter:
         return Reporter(
@@ -175,23 +241,24 @@ class Worker:
             clock=self._clock,
             standings=self._failover.standings,
             local_fault=lambda: self._failover.local_fault,
+            layout=lambda: self._following.layout,
+            shards=self._intake.works,
             leave=self.leave,
         )
-
-    async def _report(self) -> None:
-        if self._reporter is not None:
-            await self._reporter.run()
 
     async def _say_goodbye(self) -> None:
         if self._reporter is not None:
             await self._reporter.say_goodbye(self._unfit or STOPPED)
 
+    async def _get_ready(self) -> None:
+        await asyncio.gather(*(companion.get_ready() for companion in self._companions))
+
     async def _wait_until_reachable(self) -> None:
-        waits = Backoff(0.5, longest=_LONGEST_PAUSE)
+        waits = Backoff(0.5, longest=_LONGEST_PAUSE, random=self._random.random)
         while not self._guard.is_closed:
             try:
-                await self._first_of(self._check(), self._guard.wait_until_closed())
-            except (QueueUnavailableError, LedgerUnavailableError) as error:
+                await first_of(self._check(), self._guard.wait_until_closed())
+            except (QueueUnavailableError, LedgerUnavailableError, LayoutError) as error:
                 pause = waits.next()
                 _LOG.error("not_reachable", reason=str(error), retry_in=round(pause, 1))
                 await self._pause(pause)
@@ -201,142 +268,37 @@ class Worker:
                 return
 
     async def _check(self) -> None:
-        await self._shards.check()
+        """Return when mails can be dealt with, and the layout is known; a shard that it adds is checked by its use."""
+        await self._check_shards()
         await self._ledger.check()
+        await self._following.look()
 
-    async def _pull_from(self, shard: int) -> None:
-        waits = Backoff(0.5, longest=_LONGEST_PAUSE)
-        was_full = False
-        while await self._wait_until_sensible():
-            places = await self._guard.enter(_LARGEST_PULL if was_full else self._listening_places())
-            if not places:
-                return
-            held: list[_Held] = []
-            try:
-                held = await self._pull(shard, places)
-            except ConfigError:
-                raise
-            except Exception as error:  # noqa: BLE001 — one shard's surprise must not stop the others
-                pause = waits.next()
-                _LOG.error("pull_failed", shard=shard, retry_in=round(pause, 1), **reason_of(error))
-                await self._pause(pause)
-            else:
-                if waits.failures:
-                    _LOG.info("pull_recovered", shard=shard)
-                waits.reset()
-            finally:
-                self._guard.exit(places - len(held))
-            was_full = 2 * len(held) >= places
-            await self._accept(held)
+    async def _check_shards(self) -> None:
+        """Tell of shards that cannot be used; where none can, or it is for a wrong setting, raise why."""
+        read = self._following.layout.read
+        answers = await asyncio.gather(*map(self._shards.check, read), return_exceptions=True)
+        problems = {shard: answer for shard, answer in zip(read, answers, strict=True) if answer is not None}
+        for problem in problems.values():
+            if not isinstance(problem, QueueError) or len(problems) == len(read):
+                raise problem
+        for shard, problem in problems.items():
+            _LOG.error("shard_not_usable", shard=shard, reason=str(problem))
 
-    async def _pull(self, shard: int, places: int) -> list[_Held]:
-        queue = self._shards.queue(shard)
-        deliveries = await queue.pull(max_deliveries=places, wait=self._settings.pull_wait)
-        self._leases.keep(queue, deliveries)
-        return [_Held(shard, delivery) for delivery in deliveries]
-
-    async def _accept(self, held: list[_Held]) -> None:
-        if self._guard.is_closed:
-            await self._give_back(held)
-            return
-        self._waiting.extend(held)
-        self._start_waiting()
-
-    def _start_waiting(self) -> None:
-        while self._waiting and len(self._running) < self._settings.concurrency and not self._guard.is_closed:
-            task = asyncio.create_task(self._deliver(self._waiting.popleft()))
-            self._running.add(task)
-            task.add_done_callback(self._delivered)
-        self._meter.set_full(is_full=len(self._running) >= self._settings.concurrency)
-
-    def _delivered(self, task: "asyncio.Task[None]") -> None:
-        self._running.discard(task)
-        self._start_waiting()
-
-    async def _deliver(self, held: _Held) -> None:
-        try:
-            verdict = await self._verdict_on(held)
-        except asyncio.CancelledError:
-            await self._settle(held, GiveBack())
-            raise
-        await self._settle(held, verdict)
-
-    async def _verdict_on(self, held: _Held) -> Verdict:
-        delivery = held.delivery
-        structlog.contextvars.bind_contextvars(shard=held.shard, attempt=delivery.attempt)
-        try:
-            verdict = await self._courier.deal_with(delivery)
-        except LedgerUnavailableError as error:
-            return GiveBack(self._ledger_failed(error))
-        except Exception as error:  # noqa: BLE001 — the outermost loop: one mail's surprise must not stop the others
-            _LOG.error("unexpected", mail_id=delivery.message.attributes.get("mail_id"), **reason_of(error))
-            return GiveBack(min(60.0, 2.0 ** min(delivery.attempt, 6)))
-        self._ledger_waits.reset()
-        self.tally.count(verdict)
-        return verdict
-
-    async def _settle(self, held: _Held, verdict: Verdict) -> None:
-        self._leases.drop(held.delivery)
-        try:
-            await self._settler.carry_out(held.shard, held.delivery, verdict)
-        finally:
-            self._guard.exit()
-
-    async def _give_back(self, held: list[_Held]) -> None:
-        await asyncio.gather(*(self._settle(one, GiveBack()) for one in held))
-
-    def _ledger_failed(self, error: LedgerUnavailableError) -> float:
-        """Hold the pulls back once for all the mails that meet the same outage; return the delay for this one."""
-        now = self._clock.now()
-        if now >= self._ledger_back_at:
-            pause = self._ledger_waits.next()
-            self._ledger_back_at = now + pause
-            _LOG.error("ledger_unavailable", reason=str(error), retry_in=round(pause, 1))
-        return self._ledger_back_at - now
-
-    async def _wait_until_sensible(self) -> bool:
-        """Return when a mail that is pulled could be sent; False once the gate is closed."""
-        while not self._guard.is_closed:
-            wait = max(self._ledger_back_at - self._clock.now(), self._failover.wait())
-            if wait <= 0:
-                return True
-            with self._meter.pause():
-                await self._pause(wait)
-        return False
-
-    def _listening_places(self) -> int:
-        return max(1, self._settings.concurrency // (2 * self._shards.count))
-
-    async def _drain(self, pulls: "list[asyncio.Task[None]]") -> None:
-        _LOG.info("worker_draining", in_flight=self.in_flight, given_back=len(self._waiting))
+    async def _drain(self) -> None:
+        waiting = self._hands.take_back()
+        _LOG.info("worker_draining", in_flight=self.in_flight, given_back=len(waiting))
         last_words = min(_LAST_WORDS, self._settings.grace / 4)
-        not_begun = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        others = [*pulls, *map(asyncio.create_task, (self._give_back(not_begun), self._say_goodbye()))]
+        others = [*self._intake.pulls, *map(asyncio.create_task, (self._hands.give_back(waiting), self._say_goodbye()))]
         end = self._clock.sleep(self._settings.grace - last_words)
-        await self._first_of(self._all_ended(others), self._broken_off.wait(), end)
-        for task in self._running:
-            task.cancel()
+        await first_of(self._all_ended(others), self._broken_off.wait(), end)
+        self._hands.break_off()
         pending = [] if self._broken_off.is_set() else others  # what an open pull still brings comes back in time
-        await self._first_of(self._all_ended(pending), self._clock.sleep(last_words))
+        await first_of(self._all_ended(pending), self._clock.sleep(last_words))
 
     async def _all_ended(self, others: "list[asyncio.Task[None]]") -> None:
-        while pending := [task for task in (*self._running, *others) if not task.done()]:
+        while pending := [task for task in (*self._hands.running, *others) if not task.done()]:
             await asyncio.wait(pending)
 
     async def _pause(self, seconds: float) -> None:
         """Wait, or until the gate closes."""
-        await self._first_of(self._clock.sleep(seconds), self._guard.wait_until_closed())
-
-    @staticmethod
-    async def _first_of(*things: "Coroutine[object, object, object] | asyncio.Task[None]") -> None:
-        """Return when one of *things* ended, with what it raised; coroutines that did not end are cancelled."""
-        tasks = [thing if isinstance(thing, asyncio.Task) else asyncio.ensure_future(thing) for thing in things]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task, thing in zip(tasks, things, strict=True):
-                if thing is not task:
-                    task.cancel()
-        for task in done:
-            if not task.cancelled() and (error := task.exception()):
-                raise error
+        await first_of(self._clock.sleep(seconds), self._guard.wait_until_closed())

@@ -8,32 +8,41 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from postman.testing.clock import FakeClock
+    from postman.testing.events import EventSourceSuite
     from postman.testing.grpc_proxy import GrpcProxy
+    from postman.testing.layouts_suite import LayoutsSuite
     from postman.testing.ledger import LedgerSuite
     from postman.testing.provider import FakeProvider, ProviderSuite
     from postman.testing.queue import QueueSuite
     from postman.testing.roster_suite import RosterSuite
+    from postman.testing.suppression_suite import SuppressionSuite
     from postman.testing.waiting import wait_until
 
 __all__ = [
+    "EventSourceSuite",
     "FakeClock",
     "FakeProvider",
     "GrpcProxy",
+    "LayoutsSuite",
     "LedgerSuite",
     "ProviderSuite",
     "QueueSuite",
     "RosterSuite",
+    "SuppressionSuite",
     "wait_until",
 ]
 
 _HOMES = {
+    "EventSourceSuite": "events",
     "FakeClock": "clock",
     "FakeProvider": "provider",
     "GrpcProxy": "grpc_proxy",
+    "LayoutsSuite": "layouts_suite",
     "LedgerSuite": "ledger",
     "ProviderSuite": "provider",
     "QueueSuite": "queue",
     "RosterSuite": "roster_suite",
+    "SuppressionSuite": "suppression_suite",
     "wait_until": "waiting",
 }
 

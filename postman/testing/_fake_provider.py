@@ -32,11 +32,18 @@ class FakeProvider:
     """
 
     def __init__(
-        self, name: str = "fake", *, timeout: float = 10.0, look_up_after: float = 0.0, clock: Clock | None = None
+        self,
+        name: str = "fake",
+        *,
+        timeout: float = 10.0,
+        look_up_after: float = 0.0,
+        idempotent_for: float = 0.0,
+        clock: Clock | None = None,
     ) -> None:
         self._name = name
         self._timeout = timeout
         self._look_up_after = look_up_after
+        self._idempotent_for = idempotent_for
         self._clock = clock or FakeClock()
         self._next: deque[Answer] = deque()
         self._always = Answer()
@@ -65,6 +72,10 @@ class FakeProvider:
     @property
     def look_up_after(self) -> float:
         return self._look_up_after
+
+    @property
+    def idempotent_for(self) -> float:
+        return self._idempotent_for
 
     def then(self, *answers: Answer | ProviderError) -> None:
         """Do this with the next mails, in this order; an error alone takes nothing."""
@@ -99,6 +110,8 @@ class FakeProvider:
         self.is_closed = True
 
     def _take(self, mail: Mail) -> Receipt:
+        if self._idempotent_for and mail.id in self.receipts:
+            return self.receipts[mail.id]
         self.accepted.append(mail)
         receipt = Receipt(self.name, f"{self.name}-{len(self.accepted)}")
         self.receipts.setdefault(mail.id, receipt)

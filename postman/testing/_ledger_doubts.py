@@ -85,7 +85,7 @@ class DoubtContract:
         assert await is_lost(ledger.record_refused(claim, reason="late"))
         assert await is_lost(ledger.clear_doubt(claim.mail_id, token=claim.token, reason="late"))
         await ledger.record_doubt(claim, reason="late")
-        await ledger.park(claim.mail_id)
+        await ledger.park(claim.mail_id, token=claim.token)
         assert await ledger.reopen(claim.mail_id, reason="late") == before
         assert await ledger.refuse(claim.mail_id, digest="digest", reason="late") == before
         assert await entry_of(ledger, claim.mail_id) == before
@@ -151,7 +151,7 @@ class DoubtContract:
         claim = await take(ledger, new_mail_id())
         await ledger.record_refused(claim, reason="bad")
         for _ in range(2):
-            await ledger.park(claim.mail_id)
+            await ledger.park(claim.mail_id, token=claim.token)
         assert (await entry_of(ledger, claim.mail_id)).parked
 
         first, second = await asyncio.gather(*(ledger.reopen(claim.mail_id, reason="fixed") for _ in range(2)))
@@ -166,16 +166,28 @@ class DoubtContract:
         claim = await take(ledger, new_mail_id())
         await ledger.record_doubt(claim, reason="time-out")
         untouched = await ledger.reopen(claim.mail_id, reason="hurry")
-        await ledger.park(claim.mail_id)
+        await ledger.park(claim.mail_id, token=claim.token)
         reopened = await ledger.reopen(claim.mail_id, reason="hurry")
         assert untouched is not None
         assert untouched.state is State.IN_DOUBT
         assert reopened is not None
         assert reopened.state is State.FREE
 
+    async def test_late_park_of_an_earlier_letter_changes_nothing(self, ledger: Ledger) -> None:
+        """A worker stands still between its dead letter and the mark; the mail was reopened and refused meanwhile."""
+        first = await take(ledger, new_mail_id())
+        await ledger.record_refused(first, reason="bad")
+        await ledger.reopen(first.mail_id, reason="fixed")
+        second = await take(ledger, first.mail_id)
+        await ledger.record_refused(second, reason="bad again")
+        await ledger.park(first.mail_id, token=first.token)
+        assert not (await entry_of(ledger, first.mail_id)).parked
+        await ledger.park(first.mail_id, token=second.token)
+        assert (await entry_of(ledger, first.mail_id)).parked
+
     async def test_unknown_mail_is_nothing(self, ledger: Ledger) -> None:
         """Asking, parking and reopening what is not there answers so, and makes nothing."""
         mail_id = new_mail_id()
-        await ledger.park(mail_id)
+        await ledger.park(mail_id, token=0)
         assert await ledger.reopen(mail_id, reason="fixed") is None
         assert await ledger.find(mail_id) is None

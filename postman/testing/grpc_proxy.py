@@ -60,6 +60,8 @@ class GrpcProxy:
         """How many calls of each method came, forwarded or not."""
         self.troubled: Counter[str] = Counter()
         """How many of them a rule decided."""
+        self.lost: Counter[str] = Counter()
+        """How many of them were done by the server, whose answer a rule kept back."""
         self.address = ""
         """Where it listens, `host:port`."""
 
@@ -115,6 +117,7 @@ class GrpcProxy:
         try:
             async for answer in self._answers(path, requests, context):
                 if rule.after:
+                    self.lost[method] += 1
                     await _trouble(rule, context, healed)
                 yield answer
         except grpc.aio.AioRpcError as error:

@@ -16,6 +16,7 @@ from postman.ports.ledger import Ledger
 from postman.ports.provider import Receipt
 from postman.testing._ledger_claims import ClaimContract
 from postman.testing._ledger_doubts import DoubtContract
+from postman.testing._ledger_events import EventContract
 from postman.testing._ledger_tools import LONG, RECEIPT, ask, count, entry_of, is_lost, take
 
 __all__ = ["HOSTILE_IDS", "LedgerSuite"]
@@ -49,7 +50,7 @@ HOSTILE_IDS: Final = tuple(
 """Ids that are valid, and that a store might mistake for something else or for each other."""
 
 
-class LedgerSuite(ClaimContract, DoubtContract):
+class LedgerSuite(ClaimContract, DoubtContract, EventContract):
     """See the module. *lease* is the one that tests wait out, in seconds."""
 
     async def test_hundred_mails_are_claimed_and_recorded_at_once(self, ledger: Ledger) -> None:

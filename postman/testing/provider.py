@@ -231,6 +231,15 @@ class ProviderSuite:
         assert sorted(service.taken) == sorted(f"suite-{number}" for number in range(50))
         assert service.requests == 50
 
+    async def test_a_mail_sent_again_is_a_second_copy_only_where_there_are_no_keys(
+        self, provider: Provider, service: ProviderService
+    ) -> None:
+        """With idempotency keys the answer is that of the first time, else there are two mails."""
+        first, again = await provider.send(_mail()), await provider.send(_mail())
+
+        assert len(service.taken) == (1 if provider.idempotent_for else 2)
+        assert again == first or not provider.idempotent_for
+
     async def test_look_up_finds_what_was_taken(self, provider: Provider, service: ProviderService) -> None:
         """A look-up brings the same receipt as the send did."""
         receipt = await provider.send(_mail())

@@ -10,9 +10,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from postman.errors import DeliverySettledError, PostmanError
+from postman.errors import DeliverySettledError
 from postman.ports.clock import Clock
 from postman.ports.queue import Delivery, Message, Queue, ShardMap
+from postman.testing._queue_shards import ShardMapContract
+from postman.testing._queue_tools import SOON, is_empty, message_with, take, take_one, texts
 
 __all__ = ["OpenAgain", "QueueSuite"]
 
@@ -20,36 +22,6 @@ OpenAgain = Callable[[], ShardMap]
 """Opens the cluster of *shards* once more, as another process would."""
 
 _Settle = Callable[[Queue, Delivery], Awaitable[None]]
-
-_SOON = 5.0
-"""Seconds within which a message that is there must come."""
-
-
-def _message(text: str) -> Message:
-    return Message(text.encode(), {"mail_id": text})
-
-
-def _texts(deliveries: Sequence[Delivery]) -> list[str]:
-    return sorted(delivery.message.data.decode() for delivery in deliveries)
-
-
-async def _take(queue: Queue, count: int) -> list[Delivery]:
-    """Pull until *count* messages came."""
-    taken: list[Delivery] = []
-    while len(taken) < count:
-        more = await queue.pull(max_deliveries=count - len(taken), wait=_SOON)
-        assert more, f"{len(taken)} of {count} messages came from {queue.name}"
-        taken += more
-    return taken
-
-
-async def _take_one(queue: Queue) -> Delivery:
-    [delivery] = await _take(queue, 1)
-    return delivery
-
-
-async def _is_empty(queue: Queue) -> bool:
-    return not await queue.pull(max_deliveries=100, wait=0.0)
 
 
 async def _until(clock: Clock, time: float) -> None:
@@ -64,12 +36,13 @@ async def _nack(queue: Queue, delivery: Delivery) -> None:
     await queue.nack(delivery)
 
 
-class QueueSuite:
+class QueueSuite(ShardMapContract):
     """Subclass it, and give it four fixtures.
 
     *clock*: that of the cluster; *shards*: a cluster of two shards that is made (`ensure`) and empty, with an ack
     deadline of ten seconds, closed by the fixture; *open_again*: an `OpenAgain`, whose clusters the suite closes;
-    *unmade*: a cluster for which `ensure` was not called.
+    *unmade*: a cluster for which `ensure` was not called. An adapter that cannot tell a queue's depth sets
+    *tells_depth* to False.
     """
 
     @pytest.fixture
@@ -89,7 +62,7 @@ class QueueSuite:
     )
     async def test_bytes_and_attributes_arrive_unaltered(self, queue: Queue, message: Message) -> None:
         await queue.publish(message)
-        delivery = await _take_one(queue)
+        delivery = await take_one(queue)
 
         assert delivery.message.data == message.data
         assert dict(delivery.message.attributes) == dict(message.attributes)
@@ -98,17 +71,17 @@ class QueueSuite:
         self, queue: Queue, clock: Clock
     ) -> None:
         before = clock.time()
-        await queue.publish(_message("a"))
-        delivery = await _take_one(queue)
+        await queue.publish(message_with("a"))
+        delivery = await take_one(queue)
 
         assert before - 1.0 <= delivery.published_at <= clock.time() + 1.0
         assert 5.0 <= delivery.lease_ends - clock.now() <= 10.0
 
     async def test_attempts_are_counted_from_one_and_receipts_differ(self, queue: Queue) -> None:
-        await queue.publish(_message("a"))
+        await queue.publish(message_with("a"))
         deliveries = []
         for _ in range(3):
-            deliveries.append(await _take_one(queue))
+            deliveries.append(await take_one(queue))
             await queue.nack(deliveries[-1])
 
         assert [delivery.attempt for delivery in deliveries] == [1, 2, 3]
@@ -123,26 +96,26 @@ class QueueSuite:
         """
         await self._close_while_holding(open_again, "closed")
         for text in ("lapsed", "extended", "acked"):
-            await queue.publish(_message(text))
-        held = {delivery.message.data.decode(): delivery for delivery in await _take(queue, 3)}
+            await queue.publish(message_with(text))
+        held = {delivery.message.data.decode(): delivery for delivery in await take(queue, 3)}
         await queue.ack(held["acked"])
         await queue.extend([held["extended"]], 25.0)
         await _until(clock, held["lapsed"].lease_ends - 2.5)
         early = await queue.pull(max_deliveries=10, wait=0.0)
         await _until(clock, held["lapsed"].lease_ends + 1.0)
-        late = [await _take_one(queue), await _take_one(shards.queue(1))]
+        late = [await take_one(queue), await take_one(shards.queue(1))]
 
         assert not early
-        assert _texts(late) == ["closed", "lapsed"]
+        assert texts(late) == ["closed", "lapsed"]
         assert [delivery.attempt for delivery in late] == [2, 2]
-        assert await _is_empty(queue)
+        assert await is_empty(queue)
         await self._settle_a_lost_one(queue, held["lapsed"], late[0])
         await queue.ack(held["extended"])
 
     async def _close_while_holding(self, open_again: OpenAgain, text: str) -> None:
         other = open_again()
-        await other.queue(1).publish(_message(text))
-        await _take_one(other.queue(1))
+        await other.queue(1).publish(message_with(text))
+        await take_one(other.queue(1))
         await other.aclose()
 
     async def _settle_a_lost_one(self, queue: Queue, old: Delivery, new: Delivery) -> None:
@@ -150,23 +123,23 @@ class QueueSuite:
         await queue.ack(old)
         await queue.extend([old, new], 30.0)
         await queue.nack(new)
-        again = await _take_one(queue)
+        again = await take_one(queue)
 
         assert again.message.data == new.message.data
         assert again.attempt == 3
 
     async def test_an_acked_message_is_gone(self, queue: Queue) -> None:
-        await queue.publish(_message("a"))
-        await queue.ack(await _take_one(queue))
+        await queue.publish(message_with("a"))
+        await queue.ack(await take_one(queue))
 
-        assert await _is_empty(queue)
+        assert await is_empty(queue)
 
     async def test_a_message_given_back_is_there_at_once(self, queue: Queue, clock: Clock) -> None:
-        await queue.publish(_message("a"))
-        first = await _take_one(queue)
+        await queue.publish(message_with("a"))
+        first = await take_one(queue)
         start = clock.now()
         await queue.nack(first)
-        again = await _take_one(queue)
+        again = await take_one(queue)
 
         assert again.message.data == b"a"
         assert clock.now() - start < 1.0
@@ -175,9 +148,9 @@ class QueueSuite:
         self, queue: Queue, clock: Clock, open_again: OpenAgain
     ) -> None:
         other = open_again()
-        await queue.publish(_message("a"))
-        held = await _take_one(queue)
-        waiting = asyncio.ensure_future(other.queue(0).pull(max_deliveries=1, wait=_SOON))
+        await queue.publish(message_with("a"))
+        held = await take_one(queue)
+        waiting = asyncio.ensure_future(other.queue(0).pull(max_deliveries=1, wait=SOON))
         await clock.sleep(0.3)
         start = clock.now()
         await queue.nack(held)
@@ -190,11 +163,11 @@ class QueueSuite:
         assert took < 1.0
 
     async def test_a_message_given_back_for_later_comes_later(self, queue: Queue, clock: Clock) -> None:
-        await queue.publish(_message("a"))
-        first = await _take_one(queue)
+        await queue.publish(message_with("a"))
+        first = await take_one(queue)
         start = clock.now()
         await queue.nack(first, delay=2.5)
-        again = await _take_one(queue)
+        again = await take_one(queue)
 
         assert again.message.data == b"a"
         assert 2.4 <= clock.now() - start <= 4.5
@@ -203,46 +176,46 @@ class QueueSuite:
     @pytest.mark.parametrize("second", [_ack, _nack])
     async def test_a_delivery_is_settled_once(self, queue: Queue, first: _Settle, second: _Settle) -> None:
         """The second time is a bug of ours, and must not touch the message's next delivery."""
-        await queue.publish(_message("a"))
-        delivery = await _take_one(queue)
+        await queue.publish(message_with("a"))
+        delivery = await take_one(queue)
         await first(queue, delivery)
 
         with pytest.raises(DeliverySettledError):
             await second(queue, delivery)
-        assert await _is_empty(queue) == (first is _ack)
+        assert await is_empty(queue) == (first is _ack)
 
     async def test_two_at_once_cannot_both_settle_a_delivery(self, queue: Queue) -> None:
-        await queue.publish(_message("a"))
-        delivery = await _take_one(queue)
+        await queue.publish(message_with("a"))
+        delivery = await take_one(queue)
         outcomes = await asyncio.gather(queue.ack(delivery), queue.ack(delivery), return_exceptions=True)
 
         assert sorted(type(outcome).__name__ for outcome in outcomes) == ["DeliverySettledError", "NoneType"]
 
     async def test_a_settled_delivery_is_not_extended(self, queue: Queue) -> None:
         """A renewal that is late by a moment does not take the message from its next worker."""
-        await queue.publish(_message("a"))
-        delivery = await _take_one(queue)
+        await queue.publish(message_with("a"))
+        delivery = await take_one(queue)
         await queue.nack(delivery)
         await queue.extend([delivery], 60.0)
 
-        assert _texts([await _take_one(queue)]) == ["a"]
+        assert texts([await take_one(queue)]) == ["a"]
 
     async def test_a_stale_ack_does_not_spoil_those_that_come_with_it(self, queue: Queue) -> None:
-        await asyncio.gather(*(queue.publish(_message(f"m{n}")) for n in range(100)))
-        deliveries = await _take(queue, 100)
+        await asyncio.gather(*(queue.publish(message_with(f"m{n}")) for n in range(100)))
+        deliveries = await take(queue, 100)
         foreign = _foreign(deliveries[0])
         await asyncio.gather(*(queue.ack(delivery) for delivery in [*deliveries[:99], foreign]))
         await queue.nack(deliveries[99])
 
-        assert _texts(await _take(queue, 1)) == _texts(deliveries[99:])
-        assert await _is_empty(queue)
+        assert texts(await take(queue, 1)) == texts(deliveries[99:])
+        assert await is_empty(queue)
 
     async def test_a_stale_delivery_does_not_spoil_the_extension_of_others(self, queue: Queue, clock: Clock) -> None:
-        await queue.publish(_message("a"))
-        delivery = await _take_one(queue)
+        await queue.publish(message_with("a"))
+        delivery = await take_one(queue)
         start = clock.now()
         await queue.extend([_foreign(delivery), delivery], 3.0)
-        again = await _take_one(queue)
+        again = await take_one(queue)
 
         assert again.message.data == b"a"
         assert 2.5 <= clock.now() - start <= 5.0
@@ -260,92 +233,43 @@ class QueueSuite:
         assert clock.now() - start <= 2.5
 
     async def test_a_pull_returns_when_something_arrives(self, queue: Queue, clock: Clock) -> None:
-        pulling = asyncio.ensure_future(queue.pull(max_deliveries=10, wait=_SOON))
+        pulling = asyncio.ensure_future(queue.pull(max_deliveries=10, wait=SOON))
         await clock.sleep(0.3)
         start = clock.now()
-        await queue.publish(_message("a"))
+        await queue.publish(message_with("a"))
         deliveries = await pulling
 
-        assert _texts(deliveries) == ["a"]
+        assert texts(deliveries) == ["a"]
         assert clock.now() - start < 1.0
 
     async def test_no_more_is_handed_out_than_asked_for(self, queue: Queue) -> None:
-        await asyncio.gather(*(queue.publish(_message(f"m{n}")) for n in range(5)))
-        first = await queue.pull(max_deliveries=2, wait=_SOON)
-        rest = await _take(queue, 5 - len(first))
+        await asyncio.gather(*(queue.publish(message_with(f"m{n}")) for n in range(5)))
+        first = await queue.pull(max_deliveries=2, wait=SOON)
+        rest = await take(queue, 5 - len(first))
 
         assert 1 <= len(first) <= 2
-        assert _texts([*first, *rest]) == ["m0", "m1", "m2", "m3", "m4"]
-
-    async def test_shards_and_dead_letters_are_queues_of_their_own(self, shards: ShardMap) -> None:
-        queues = [shards.queue(0), shards.queue(1), shards.dead(0), shards.dead(1)]
-        for queue in queues:
-            await queue.publish(_message(queue.name))
-        found = await asyncio.gather(*(_take(queue, 1) for queue in queues))
-        empty = await asyncio.gather(*(_is_empty(queue) for queue in queues))
-
-        assert [_texts(deliveries) for deliveries in found] == [[queue.name] for queue in queues]
-        assert all(empty)
-        assert len({queue.name for queue in queues}) == 4
-
-    async def test_dead_letters_are_settled_like_any_other(self, shards: ShardMap) -> None:
-        dead = shards.dead(0)
-        await dead.publish(_message("a"))
-        await dead.nack(await _take_one(dead))
-        await dead.ack(await _take_one(dead))
-
-        assert await _is_empty(dead)
-
-    def test_a_shard_has_one_queue(self, shards: ShardMap) -> None:
-        assert shards.count == 2
-        assert shards.queue(1) is shards.queue(1)
-        assert shards.dead(1) is shards.dead(1)
+        assert texts([*first, *rest]) == ["m0", "m1", "m2", "m3", "m4"]
 
     async def test_what_many_publish_at_once_arrives_once_each(self, queue: Queue) -> None:
-        await asyncio.gather(*(queue.publish(_message(f"m{n:03}")) for n in range(200)))
-        deliveries = await _take(queue, 200)
+        await asyncio.gather(*(queue.publish(message_with(f"m{n:03}")) for n in range(200)))
+        deliveries = await take(queue, 200)
         await asyncio.gather(*(queue.ack(delivery) for delivery in deliveries))
 
-        assert _texts(deliveries) == [f"m{n:03}" for n in range(200)]
-        assert await _is_empty(queue)
+        assert texts(deliveries) == [f"m{n:03}" for n in range(200)]
+        assert await is_empty(queue)
 
     async def test_no_two_workers_hold_the_same_message(self, queue: Queue, open_again: OpenAgain) -> None:
         other = open_again()
-        await asyncio.gather(*(queue.publish(_message(f"m{n:02}")) for n in range(40)))
+        await asyncio.gather(*(queue.publish(message_with(f"m{n:02}")) for n in range(40)))
         found = await asyncio.gather(*(_some(each) for each in [queue, other.queue(0)] * 4))
-        rest = await _take(queue, 40 - sum(map(len, found)))
+        rest = await take(queue, 40 - sum(map(len, found)))
         await other.aclose()
 
-        assert _texts([*rest, *(delivery for part in found for delivery in part)]) == [f"m{n:02}" for n in range(40)]
-
-    async def test_making_a_cluster_says_what_was_made_and_can_be_repeated(self, unmade: ShardMap) -> None:
-        made = await unmade.ensure()
-        again = await unmade.ensure()
-        await unmade.check()
-        await unmade.queue(1).publish(_message("a"))
-
-        assert any(unmade.queue(1).name in name for name in made)
-        assert any(unmade.dead(1).name in name for name in made)
-        assert len(set(made)) == len(made)
-        assert list(again) == []
-        assert _texts([await _take_one(unmade.queue(1))]) == ["a"]
-
-    async def test_making_a_cluster_again_keeps_what_is_in_it(self, shards: ShardMap) -> None:
-        await shards.queue(0).publish(_message("a"))
-
-        assert list(await shards.ensure()) == []
-        assert _texts([await _take_one(shards.queue(0))]) == ["a"]
-
-    async def test_a_cluster_that_was_not_made_is_reported_by_name(self, unmade: ShardMap) -> None:
-        with pytest.raises(PostmanError, match=unmade.queue(0).name):
-            await unmade.check()
-
-    async def test_a_made_cluster_passes_its_check(self, shards: ShardMap) -> None:
-        await shards.check()
+        assert texts([*rest, *(delivery for part in found for delivery in part)]) == [f"m{n:02}" for n in range(40)]
 
     async def test_closing_twice_is_fine(self, open_again: OpenAgain) -> None:
         other = open_again()
-        await other.queue(0).publish(_message("a"))
+        await other.queue(0).publish(message_with("a"))
         await other.queue(0).aclose()
         await other.queue(0).aclose()
         await other.aclose()
@@ -361,4 +285,4 @@ def _foreign(delivery: Delivery) -> Delivery:
 
 
 async def _some(queue: Queue) -> Sequence[Delivery]:
-    return await queue.pull(max_deliveries=5, wait=_SOON)
+    return await queue.pull(max_deliveries=5, wait=SOON)

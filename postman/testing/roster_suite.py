@@ -7,7 +7,7 @@ use, and *clock*, whose `time()` the reports are dated by.
 import asyncio
 from dataclasses import replace
 
-from postman.core.fleet.reports import ProviderStanding, ProviderWork, WorkerReport, WorkWindow
+from postman.core.fleet.reports import ProviderStanding, ProviderWork, ShardWork, WorkerReport, WorkWindow
 from postman.ports.clock import Clock
 from postman.ports.roster import Roster
 
@@ -29,6 +29,9 @@ def full_report(worker: str, at: float) -> WorkerReport:
         windows=windows,
         baseline=work,
         providers={"alpha": ProviderStanding("open", 12.5, 3, 40, is_home=True, problem="503 \N{SNOWMAN} 'down'")},
+        layout=3,
+        reads=12,
+        shards={"0": ShardWork(7, at - 1.25, at - 2.5), "11": ShardWork(problem="kein Zugriff: süd")},
         local_fault="no provider could be reached",
         leaving="3.1 times slower than its 7 peers",
     )

@@ -7,12 +7,15 @@ course each time. All of asyncio's own waiting follows it (`asyncio.sleep`,
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from math import inf, nextafter
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 __all__ = ["VirtualClock", "run_virtually"]
 
 T = TypeVar("T")
+_Args = TypeVarTuple("_Args")
 
 
 class VirtualClock:
@@ -61,3 +64,13 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jumping.waited
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[_Args]], object],
+        *args: *_Args,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Never at this very moment: who waits for less than a clock can tell would else wait for ever."""
+        return super().call_at(max(when, nextafter(self.time(), inf)), callback, *args, context=context)

@@ -76,8 +76,12 @@ _BYTES = [
     BadMail(
         "gzip", b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00", "", "not UTF-8"
     ),
-    BadMail("100,000 brackets", b"[" * 100_000, "", "not JSON"),
-    BadMail("100,000 braces", b'{"a":' * 100_000, "", "not JSON"),
+    BadMail("10,000 brackets", b"[" * 10_000, "", "not JSON"),
+    BadMail("100,000 brackets", b"[" * 100_000, "", "more than 20000"),
+    BadMail("100,000 braces", b'{"a":' * 100_000, "", "more than 20000"),
+    BadMail("15,000 numbers for addresses", good_with(cc=[1] * 15_000), "cc", "too many entries"),
+    BadMail("100,000 numbers", orjson.dumps(good_with(new=[1] * 100_000)), "", "more than 20000"),
+    BadMail("10,000 keys", orjson.dumps(good_with(metadata={f"{n}": "" for n in range(10_000)})), "", "20000"),
     BadMail("NaN", b'{"subject":NaN}', "", "not JSON"),
     BadMail("Infinity", b'{"subject":-Infinity}', "", "not JSON"),
     BadMail("lone surrogate", b'{"subject":"\\ud800"}', "", "surrogate"),

@@ -74,7 +74,7 @@ _RAW: Final = (
         ("id: is missing",),
     ),
     _Raw("hostile id", Message(b"{}", _attributes("\x1b[2J\n" + "x" * 900)), "malformed", ("id: is missing",)),
-    _Raw("9 MB of numbers", Message(b"[" + b"1," * 4_500_000 + b"1]", _attributes("n-9")), "malformed", ("an object",)),
+    _Raw("9 MB of numbers", Message(b"[" + b"1," * 4_500_000 + b"1]", _attributes("n-9")), "malformed", ("20000",)),
     _Raw("id of a good mail", Message(b"{broken", _attributes("good-after")), "malformed", ("is not JSON",)),
     _Raw("expired", Message(_valid("e-1", expires_at="2026-01-01T00:00:00Z"), _attributes("e-1")), "expired", ()),
     _Raw(

@@ -95,6 +95,7 @@ async def test_failure_before_is_not_heard_by_the_server(channel: Any, proxy: Gr
     proxy.fail("One", code=StatusCode.ABORTED, times=1)
     assert await _code(channel.unary_unary("/test/One")(b"a")) is StatusCode.ABORTED
     assert echo.heard == []
+    assert not proxy.lost
     assert await channel.unary_unary("/test/One")(b"a") == b"a"
     assert (proxy.calls["One"], proxy.troubled["One"]) == (2, 1)
 
@@ -105,6 +106,7 @@ async def test_failure_after_was_done_by_the_server(channel: Any, proxy: GrpcPro
     assert await _code(channel.unary_unary("/test/One")(b"a")) is StatusCode.UNAVAILABLE
     assert await _code(channel.unary_stream("/test/Three")(b"b").read()) is StatusCode.UNAVAILABLE
     assert echo.heard == [b"a", b"b"]
+    assert proxy.lost == {"One": 1, "Three": 1}
 
 
 async def test_hanging_call_ends_when_healed(channel: Any, proxy: GrpcProxy, echo: Echo) -> None:

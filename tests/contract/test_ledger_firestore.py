@@ -77,7 +77,7 @@ async def test_fields_of_a_later_version_are_kept(ledger: FirestoreLedger, store
     assert isinstance(answer, Claimed)
     await store.put(mail_id, "later", "kept")
     await ledger.release(answer.claim, reason="none is free")
-    again = await _claim(ledger, mail_id)
+    again = await _claim(ledger, mail_id, "c2")
     assert isinstance(again, Claimed)
     await ledger.record_sent(again.claim, RECEIPT)
     assert (await store.fields(mail_id))["later"].string_value == "kept"
@@ -138,5 +138,5 @@ class _Ahead(SystemClock):
         return super().time() + 3_600.0
 
 
-async def _claim(ledger: FirestoreLedger, mail_id: MailId) -> Answer:
-    return await ledger.claim(mail_id, claim_id="c", digest="d", provider="alpha", lease=60.0)
+async def _claim(ledger: FirestoreLedger, mail_id: MailId, claim_id: str = "c") -> Answer:
+    return await ledger.claim(mail_id, claim_id=claim_id, digest="d", provider="alpha", lease=60.0)

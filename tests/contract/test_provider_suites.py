@@ -181,6 +181,20 @@ class TestFakeProvider(ProviderSuite):
         assert await provider.look_up(MAIL) == receipt
 
 
+class TestFakeProviderWithKeys(ProviderSuite):
+    @pytest.fixture
+    def provider(self) -> FakeProvider:
+        return FakeProvider(look_up_after=60.0, idempotent_for=86_400.0)
+
+    @pytest.fixture
+    def unaskable(self) -> FakeProvider:
+        return FakeProvider(idempotent_for=86_400.0)
+
+    @pytest.fixture
+    def service(self, provider: FakeProvider) -> FakeService:
+        return FakeService(provider)
+
+
 class TestSendGrid(ProviderSuite):
     @pytest.fixture
     async def provider(self, sandbox: Sandbox) -> AsyncIterator[Provider]:

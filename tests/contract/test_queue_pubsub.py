@@ -83,7 +83,7 @@ def queue(shards: PubsubShards) -> Queue:
 
 
 class TestPubsubQueue(QueueSuite):
-    pass
+    tells_depth = False
 
 
 async def _publish_all(queue: Queue, texts: str) -> None:
@@ -256,8 +256,24 @@ async def test_a_subscription_with_a_shorter_ack_deadline_is_a_wrong_setting(
     """Else leases would end before their workers believe it."""
     other = open_shards(emulator, replace(cluster, ack_deadline=30.0))
     with pytest.raises(ConfigError, match="10 s, shorter than the 30 s"):
-        await other.check()
+        await other.check(0)
+    with pytest.raises(QueueUnavailableError, match="10 s, shorter than the 30 s"):
+        await other.check(1)  # were it alone, workers would go on without it
     await other.aclose()
+
+
+async def test_new_shards_lease_for_as_long_as_those_that_are_there(emulator: str, cluster: Cluster) -> None:
+    """Whoever makes them may have other settings than the workers."""
+    workers = open_shards(emulator, replace(cluster, ack_deadline=60.0))
+    operator = open_shards(emulator, replace(cluster, ack_deadline=30.0))
+    patient = open_shards(emulator, replace(cluster, ack_deadline=90.0))
+    await workers.ensure()
+    await operator.ensure([2])
+    await patient.ensure([3])
+    await workers.check(2)
+    await patient.check(3)
+    for shards in (workers, operator, patient):
+        await shards.aclose()
 
 
 async def test_a_subscription_whose_topic_was_removed_is_reported(
@@ -269,8 +285,20 @@ async def test_a_subscription_whose_topic_was_removed_is_reported(
         publisher.delete_topic(topic=f"projects/{cluster.project}/topics/{name}")
 
     with pytest.raises(QueueUnavailableError, match=name):
-        await shards.check()
+        await shards.check(1)
+    await shards.check(0)
     await shards.ensure()
+
+
+async def test_only_the_shards_that_are_asked_for_are_made_and_their_trouble_is_theirs(unmade: PubsubShards) -> None:
+    """Each is a topic and a subscription, and the same for its dead letters."""
+    made = await unmade.ensure([3])
+    await unmade.check(3)
+
+    names = (unmade.queue(3).name, unmade.dead(3).name)
+    assert sorted(made) == sorted(f"{kind} {name}" for kind in ("topic", "subscription") for name in names)
+    with pytest.raises(QueueUnavailableError, match=unmade.queue(0).name):
+        await unmade.check(0)
 
 
 @pytest.mark.parametrize(

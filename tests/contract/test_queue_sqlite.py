@@ -77,11 +77,25 @@ async def test_publishing_needs_no_set_up(unmade: ShardMap) -> None:
     await unmade.queue(0).publish(_message("a"))
 
     assert (await _pull_one(unmade)).message.data == b"a"
-    await unmade.check()
+    await unmade.check(0)
 
 
 async def test_pulling_needs_no_set_up(unmade: ShardMap) -> None:
     assert await unmade.queue(0).pull(max_deliveries=1, wait=0.0) == []
+
+
+async def test_a_look_at_a_depth_makes_nothing(unmade: ShardMap, path: Path) -> None:
+    assert await unmade.depth(0) == 0
+    assert not path.parent.exists()
+
+
+async def test_a_depth_counts_what_other_processes_hold(shards: ShardMap, open_again: OpenAgain) -> None:
+    other = open_again()
+    await other.queue(0).publish(_message("a"))
+    await _pull_one(other)
+    await other.aclose()
+
+    assert await shards.depth(0) == 1
 
 
 async def test_only_the_owner_can_read_the_file_and_its_folder(shards: ShardMap, path: Path) -> None:

@@ -21,6 +21,7 @@ import orjson
 from postman.config import Settings
 from postman.core.wire import parse
 from postman.entrypoints.demo.cluster import Cluster, environment_for
+from postman.runtime.producer import Producer
 from postman.testing.waiting import wait_until
 from postman.wiring import open_producer
 from tests.system.town import Town, mail
@@ -112,7 +113,10 @@ class _Stage:
     async def publish(self) -> None:
         """Publish at an even pace until it is over."""
         began = time.monotonic()
-        async with open_producer(Settings.from_env(self.town.environ)) as producer, asyncio.TaskGroup() as group:
+        async with (
+            open_producer(Settings.from_env(self.town.environ), Producer) as producer,
+            asyncio.TaskGroup() as group,
+        ):
             while not self.is_over:
                 due = int((time.monotonic() - began) * self.per_second) - len(self.published)
                 for _ in range(due):

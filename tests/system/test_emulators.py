@@ -202,7 +202,7 @@ class TestCommands:
 class TestWithoutEmulators:
     """What is said where they cannot be had."""
 
-    @pytest.mark.parametrize("host", [f"127.0.0.1:{free_port()}", "nonsense"])
+    @pytest.mark.parametrize("host", [f"127.0.0.1:{free_port()}", "nonsense"], ids=["unused port", "nonsense"])
     def test_a_dead_host_in_the_environment_is_an_error(self, host: str, tmp_path: Path) -> None:
         """Starting another one instead would hide that the wrong thing is tested."""
         with pytest.raises(EmulatorError, match=f"PUBSUB_EMULATOR_HOST is set to {host}, where no emulator answers"):

@@ -16,6 +16,7 @@ from postman import Mail
 from postman.config import Settings
 from postman.core.wire import parse
 from postman.entrypoints.demo.cluster import Cluster, environment_for
+from postman.runtime.producer import Producer
 from postman.testing.waiting import wait_until
 from postman.wiring import open_producer
 from tests.system.town import Town, mail
@@ -136,7 +137,7 @@ def _process(town: Town, name: str) -> asyncio.subprocess.Process:
 async def _publish(town: Town, stop: asyncio.Event) -> list[Mail]:
     """Publish evenly until told to stop; return what was published."""
     mails: list[Mail] = []
-    async with open_producer(Settings.from_env(town.environ)) as producer, asyncio.TaskGroup() as group:
+    async with open_producer(Settings.from_env(town.environ), Producer) as producer, asyncio.TaskGroup() as group:
         while not stop.is_set():
             mails.append(parse(orjson.dumps(mail(len(mails)))))
             group.create_task(producer.apublish(mails[-1]))

@@ -1,5 +1,17 @@
 from postman.adapters.firestore._channel import Database
+from postman.adapters.firestore.layouts import FirestoreLayouts, open_layouts
 from postman.adapters.firestore.ledger import FirestoreLedger, open_ledger
 from postman.adapters.firestore.roster import FirestoreRoster, open_roster
+from postman.adapters.firestore.suppressions import FirestoreSuppressions, open_suppressions
 
-__all__ = ["Database", "FirestoreLedger", "FirestoreRoster", "open_ledger", "open_roster"]
+__all__ = [
+    "Database",
+    "FirestoreLayouts",
+    "FirestoreLedger",
+    "FirestoreRoster",
+    "FirestoreSuppressions",
+    "open_layouts",
+    "open_ledger",
+    "open_roster",
+    "open_suppressions",
+]

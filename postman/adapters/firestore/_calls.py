@@ -18,6 +18,8 @@ from google.cloud.firestore_v1.types import (
     BatchGetDocumentsResponse,
     BatchWriteRequest,
     BatchWriteResponse,
+    BeginTransactionRequest,
+    BeginTransactionResponse,
     CommitRequest,
     CommitResponse,
     RollbackRequest,
@@ -111,19 +113,26 @@ class Calls:
             raise CallFailedError(self._database, Code.INTERNAL)
         return snapshots
 
-    async def read_locked(self, name: str) -> tuple[bytes, Snapshot]:
-        """Begin a transaction by reading *name* in it; return its id too."""
-        request = BatchGetDocumentsRequest.pb()(database=self._database.path, documents=[name])
-        request.new_transaction.read_write.SetInParent()
-        transaction, snapshot = b"", None
+    async def begin(self) -> bytes:
+        """Begin a transaction, which locks nothing yet, so that a lost answer keeps nobody away; return its id."""
+        request = BeginTransactionRequest.pb()(database=self._database.path)
+        request.options.read_write.SetInParent()
+        async with self._translated():
+            answer = await (await self._open()).begin(request, **self._options())
+        transaction: bytes = answer.transaction
+        return transaction
+
+    async def read_locked(self, transaction: bytes, name: str) -> Snapshot:
+        """Read *name* in a transaction, which locks it until the transaction ends."""
+        request = BatchGetDocumentsRequest.pb()(database=self._database.path, documents=[name], transaction=transaction)
+        snapshot = None
         async with self._translated():
             async for answer in (await self._open()).read(request, **self._options()):
-                transaction = answer.transaction or transaction
                 if answer.found.name or answer.missing:
                     snapshot = _snapshot(answer)
-        if snapshot is None or not transaction:
+        if snapshot is None:
             raise CallFailedError(self._database, Code.INTERNAL)
-        return transaction, snapshot
+        return snapshot
 
     async def commit(self, transaction: bytes, write: Any) -> Timestamp:
         """End a transaction with one write; return the document's new update time."""
@@ -164,6 +173,18 @@ class Calls:
         return self._stubs
 
     @asynccontextmanager
+    async def within(self, seconds: float) -> AsyncIterator[None]:
+        """Bound all that is done in the block, also what precedes a call, like the search for credentials.
+
+        Raises `CallFailedError` for what takes longer.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError as error:
+            raise CallFailedError(self._database, Code.DEADLINE_EXCEEDED) from error
+
+    @asynccontextmanager
     async def _translated(self) -> AsyncIterator[None]:
         try:
             yield
@@ -183,6 +204,11 @@ class _Stubs:
             f"{service}BatchGetDocuments",
             BatchGetDocumentsRequest.pb().SerializeToString,
             BatchGetDocumentsResponse.pb().FromString,
+        )
+        self.begin = channel.unary_unary(
+            f"{service}BeginTransaction",
+            BeginTransactionRequest.pb().SerializeToString,
+            BeginTransactionResponse.pb().FromString,
         )
         self.commit = channel.unary_unary(
             f"{service}Commit", CommitRequest.pb().SerializeToString, CommitResponse.pb().FromString

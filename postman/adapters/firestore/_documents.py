@@ -10,20 +10,23 @@ added stays. `since` is a server's time, and the lease is stored as its length
 from there, so that nobody's wall clock decides when it is over.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
 from google.cloud.firestore_v1.types import DocumentTransform, Write
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from postman.core.entry import Entry, Happening, Note, State
+from postman.core.events import EventKind
 from postman.core.ids import MailId
-from postman.core.protocol import Entry, Note, State
-from postman.errors import LedgerUnavailableError
+from postman.errors import EntryOfNewerVersionError
 
 __all__ = ["creation", "document_id", "entry_of", "seconds_of", "update"]
 
 _REQUEST_TIME: Final = int(DocumentTransform.FieldTransform.ServerValue.REQUEST_TIME)
+
+_KINDS: Final = frozenset(EventKind)
 
 _TIMES: Final = frozenset({"since", "expire_at"})
 
@@ -54,7 +57,9 @@ def entry_of(document: Any) -> Entry | None:
         message_id=fields["message_id"].string_value,
         reason=fields["reason"].string_value,
         parked=fields["parked"].boolean_value,
+        lapses=fields["lapses"].integer_value,
         history=tuple(_note_of(value.map_value.fields) for value in fields["history"].array_value.values),
+        events=tuple(_happenings(value.map_value.fields for value in fields["events"].array_value.values)),
     )
 
 
@@ -76,6 +81,8 @@ def update(name: str, before: Entry, after: Entry, *, version: Timestamp, expire
     write.current_document.update_time.CopyFrom(version)
     write.update_mask.field_paths.extend(write.update.fields)
     _put_history(write, before.history, after.history)
+    if after.events != before.events:
+        _put_events(write, after.events)
     return write
 
 
@@ -95,6 +102,7 @@ def _plain(entry: Entry) -> dict[str, _Plain]:
         "since": entry.since,
         "lease": entry.lease_ends - entry.since if entry.lease_ends else 0.0,
         "attempts": entry.attempts,
+        "lapses": entry.lapses,
         "message_id": entry.message_id,
         "reason": entry.reason,
         "parked": entry.parked,
@@ -153,6 +161,24 @@ def _put_note(target: Any, note: Note) -> None:
             fields[field].string_value = text
 
 
+def _put_events(write: Any, events: Sequence[Happening]) -> None:
+    write.update_mask.field_paths.append("events")
+    target = write.update.fields["events"].array_value
+    for event in events:
+        fields = target.values.add().map_value.fields
+        fields["at"].double_value = event.at
+        for name in ("kind", "provider", "recipient", "detail"):
+            fields[name].string_value = getattr(event, name)
+
+
+def _happenings(all_fields: Iterable[Any]) -> Iterator[Happening]:
+    """Read the events of the kinds that this version knows."""
+    for fields in all_fields:
+        kind, *texts = (fields[name].string_value for name in ("kind", "provider", "recipient", "detail"))
+        if kind in _KINDS:
+            yield Happening(_number(fields["at"]), EventKind(kind), *texts)
+
+
 def _note_of(fields: Any) -> Note:
     return Note(
         _number(fields["at"]),
@@ -170,6 +196,6 @@ def _state(text: str) -> State:
     try:
         return State(text)
     except ValueError as error:
-        raise LedgerUnavailableError(
+        raise EntryOfNewerVersionError(
             f"an entry's state {text!r} is unknown to this version; it is left alone"
         ) from error

@@ -1,10 +1,11 @@
-"""Transitions as Firestore transactions of one read and one write.
+"""Transitions as Firestore transactions: begun, one read, one write.
 
 For what a conditional write could not decide, because another worker came
 between, or because its answer was lost. The time is that of the read, by the
-server's clock. A transition that changes nothing, or raises, is rolled back at once in
-the background, as is one whose caller was cancelled, since an open transaction
-keeps others from the document for up to a minute.
+server's clock. A transaction that is not committed, since its transition changes
+nothing or raises, a call failed, or the caller was cancelled, is rolled back at
+once in the background: one that has read keeps others from the document for up
+to a minute. So it is begun by a call of its own, whose lost answer locks nothing.
 """
 
 import asyncio
@@ -56,9 +57,10 @@ class Transactions:
             await asyncio.gather(*self._rollbacks, return_exceptions=True)
 
     async def _attempt(self, name: str, transition: Transition[_T]) -> tuple[_T, Timestamp | None]:
-        transaction, snapshot = await self._begin(name)
+        transaction = await self._calls.begin()
         committed = False
         try:
+            snapshot = await self._read(transaction, name)
             before, now = entry_of(snapshot.document), seconds_of(snapshot.read_at)
             step = transition(before, now)
             if step.entry is None or step.entry is before:
@@ -71,9 +73,9 @@ class Transactions:
             if not committed:
                 self._roll_back(transaction)
 
-    async def _begin(self, name: str) -> tuple[bytes, Snapshot]:
+    async def _read(self, transaction: bytes, name: str) -> Snapshot:
         try:
-            return await self._calls.read_locked(name)
+            return await self._calls.read_locked(transaction, name)
         except CallFailedError as error:
             if error.code is not Code.ABORTED:
                 raise

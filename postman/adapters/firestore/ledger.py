@@ -127,8 +127,11 @@ class FirestoreLedger(TransitionLedger):
     async def record_refused(self, claim: Claim, *, reason: str) -> None:
         await self._mark(claim, lambda entry, now: protocol.refuse(entry, now, claim=claim, reason=reason))
 
-    async def record_doubt(self, claim: Claim, *, reason: str) -> None:
-        await self._mark(claim, lambda entry, now: protocol.doubt(entry, now, claim=claim, reason=reason))
+    async def record_doubt(self, claim: Claim, *, reason: str, since: float | None = None) -> None:
+        if since is None:
+            await self._mark(claim, lambda entry, now: protocol.doubt(entry, now, claim=claim, reason=reason))
+        else:
+            await super().record_doubt(claim, reason=reason, since=since)
 
     async def find(self, mail_id: MailId) -> Entry | None:
         async with self._limited():
@@ -224,10 +227,8 @@ class FirestoreLedger(TransitionLedger):
         self._under_way += 1
         self._idle.clear()
         try:
-            async with asyncio.timeout(_TOTAL_LIMIT):
+            async with self._calls.within(_TOTAL_LIMIT):
                 yield
-        except TimeoutError as error:
-            raise CallFailedError(self._database, Code.DEADLINE_EXCEEDED) from error
         finally:
             self._under_way -= 1
             if not self._under_way:
@@ -243,6 +244,7 @@ def _entry_as_claimed(claim: Claim, now: float) -> Entry:
         provider=claim.provider,
         lease_ends=now,
         attempts=claim.attempts,
+        lapses=claim.lapses,
     )
 
 

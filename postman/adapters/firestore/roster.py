@@ -6,9 +6,7 @@ others need no index, `report` (JSON) in particular. `expire_at`, a day on, is
 for a TTL policy on that field. Settings are the ledger's.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any, Final
 
 from google.cloud.firestore_v1.types import RunQueryRequest, StructuredQuery, Write
@@ -49,13 +47,13 @@ class FirestoreRoster:
         fields["at"].double_value = report.at
         fields["expire_at"].timestamp_value.FromMicroseconds(int((report.at + KEPT) * 1e6))
         fields["report"].string_value = dump_report(report).decode()
-        async with self._limited():
+        async with self._calls.within(_LIMIT):
             [outcome] = await self._calls.batch_write([write])
         if outcome.code is not Code.OK:
             raise CallFailedError(self._database, outcome.code)
 
     async def reports(self, since: float) -> Sequence[WorkerReport]:
-        async with self._limited():
+        async with self._calls.within(_LIMIT):
             documents = await self._calls.query(self._request(since))
         return self._reader.read(
             (document.name.rpartition("/")[2], document.fields["report"].string_value) for document in documents
@@ -75,12 +73,3 @@ class FirestoreRoster:
         query.where.field_filter.op = int(_FROM)
         query.where.field_filter.value.double_value = since
         return request
-
-    @asynccontextmanager
-    async def _limited(self) -> AsyncIterator[None]:
-        """Also what precedes a call, like the search for credentials, takes no longer than this."""
-        try:
-            async with asyncio.timeout(_LIMIT):
-                yield
-        except TimeoutError as error:
-            raise CallFailedError(self._database, Code.DEADLINE_EXCEEDED) from error

@@ -1,7 +1,21 @@
-"""Queues, a ledger and a roster that live and die with this process: for tests, demonstrations and simulations."""
+"""What lives and dies with this process: queues and all stores, for tests, demonstrations and simulations."""
 
+from postman.adapters.memory.layouts import MemoryLayouts, open_layouts
 from postman.adapters.memory.ledger import MemoryLedger, open_ledger
 from postman.adapters.memory.queue import MemoryQueue, MemoryShards, open_shards
 from postman.adapters.memory.roster import MemoryRoster, open_roster
+from postman.adapters.memory.suppressions import MemorySuppressions, open_suppressions
 
-__all__ = ["MemoryLedger", "MemoryQueue", "MemoryRoster", "MemoryShards", "open_ledger", "open_roster", "open_shards"]
+__all__ = [
+    "MemoryLayouts",
+    "MemoryLedger",
+    "MemoryQueue",
+    "MemoryRoster",
+    "MemoryShards",
+    "MemorySuppressions",
+    "open_layouts",
+    "open_ledger",
+    "open_roster",
+    "open_shards",
+    "open_suppressions",
+]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 
+from postman.adapters._numbered import Numbered
 from postman.adapters._settling import Settling
 from postman.errors import ConfigError, QueueUnavailableError
 from postman.ports.clock import Clock
@@ -47,6 +48,11 @@ class MemoryQueue:
     @property
     def name(self) -> str:
         return self._name
+
+    @property
+    def depth(self) -> int:
+        """How many messages are here, free or not."""
+        return len(self._stored)
 
     async def publish(self, message: Message) -> None:
         self._stored[next(self._numbers)] = _Stored(message, self._clock.time(), self._clock.now())
@@ -113,14 +119,15 @@ class MemoryShards:
     """All queues of one cluster."""
 
     def __init__(self, cluster: Cluster) -> None:
-        names = [f"{cluster.prefix}-mail-{shard}" for shard in range(cluster.shards)]
-        self._queues = [MemoryQueue(name, cluster.clock, cluster.ack_deadline) for name in names]
-        self._dead = [MemoryQueue(f"{name}-dead", cluster.clock, cluster.ack_deadline) for name in names]
-        self._is_made = False
+        base = f"{cluster.prefix}-mail-"
+        self._count = cluster.shards
+        self._queues = Numbered(lambda shard: MemoryQueue(f"{base}{shard}", cluster.clock, cluster.ack_deadline))
+        self._dead = Numbered(lambda shard: MemoryQueue(f"{base}{shard}-dead", cluster.clock, cluster.ack_deadline))
+        self._made: set[int] = set()
 
     @property
     def count(self) -> int:
-        return len(self._queues)
+        return self._count
 
     def queue(self, shard: int) -> Queue:
         return self._queues[shard]
@@ -128,14 +135,19 @@ class MemoryShards:
     def dead(self, shard: int) -> Queue:
         return self._dead[shard]
 
-    async def ensure(self) -> Sequence[str]:
-        made = [] if self._is_made else [queue.name for queue in (*self._queues, *self._dead)]
-        self._is_made = True
-        return made
+    async def ensure(self, shards: Sequence[int] | None = None) -> Sequence[str]:
+        wanted = range(self._count) if shards is None else shards
+        missing = [shard for shard in wanted if shard not in self._made]
+        names = [queues[shard].name for queues in (self._queues, self._dead) for shard in missing]
+        self._made.update(missing)
+        return names
 
-    async def check(self) -> None:
-        if not self._is_made:
-            raise QueueUnavailableError(f"queue {self._queues[0].name} does not exist: run `postman init`")
+    async def check(self, shard: int) -> None:
+        if shard not in self._made:
+            raise QueueUnavailableError(f"queue {self._queues[shard].name} does not exist: run `postman init`")
+
+    async def depth(self, shard: int) -> int:
+        return self._queues[shard].depth
 
     async def aclose(self) -> None:
         """Keep what is stored: another may be using it."""

@@ -39,7 +39,7 @@ _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -140,11 +140,19 @@ class Connection:
         try:
             await self.call(method, request, timeout=timeout)
         except QueueError as error:
-            cause = error.__cause__
-            if isinstance(cause, grpc.aio.AioRpcError) and cause.code() is grpc.StatusCode.ALREADY_EXISTS:
+            if _code_of(error) is grpc.StatusCode.ALREADY_EXISTS:
                 return False
             raise
         return True
+
+    async def find(self, method: Method, request: Any, *, timeout: float) -> Any | None:
+        """Do as `call`, for what may not be there; return None then."""
+        try:
+            return await self.call(method, request, timeout=timeout)
+        except QueueError as error:
+            if _code_of(error) is grpc.StatusCode.NOT_FOUND:
+                return None
+            raise
 
     async def aclose(self) -> None:
         """Close the channel; calls under way fail."""
@@ -192,3 +200,8 @@ class Connection:
         except DefaultCredentialsError as error:
             raise ConfigError("no Google credentials were found, nor PUBSUB_EMULATOR_HOST") from error
         return grpc_helpers_async.create_channel(_HOST, credentials=credentials, options=_OPTIONS)
+
+
+def _code_of(error: QueueError) -> grpc.StatusCode | None:
+    cause = error.__cause__
+    return cause.code() if isinstance(cause, grpc.aio.AioRpcError) else None

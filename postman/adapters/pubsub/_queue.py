@@ -55,6 +55,8 @@ class Resource:
 
     topic: str
     subscription: str
+    dead_letters: str = ""
+    """The topic of its dead letters; empty where these are dead letters themselves."""
 
     @property
     def name(self) -> str:
@@ -66,7 +68,7 @@ class PubsubQueue:
     """A `Queue` on Pub/Sub; several share a connection, which none of them closes."""
 
     def __init__(self, resource: Resource, connection: Connection, clock: Clock, *, ack_deadline: float) -> None:
-        self._resource = resource
+        self.resource = resource
         self._connection = connection
         self._clock = clock
         self._ack_deadline = ack_deadline
@@ -82,7 +84,7 @@ class PubsubQueue:
 
     @property
     def name(self) -> str:
-        return self._resource.name
+        return self.resource.name
 
     async def publish(self, message: Message) -> None:
         if _weight(message) > _MAX_MESSAGE_BYTES:
@@ -126,7 +128,7 @@ class PubsubQueue:
             await grouper.aclose()
 
     async def _pull(self, limit: int, wait: float) -> Sequence[Delivery]:
-        request = PULL.request(subscription=self._resource.subscription, max_messages=limit)
+        request = PULL.request(subscription=self.resource.subscription, max_messages=limit)
         sent = self._clock.now()
         try:
             answer = await self._connection.call(PULL, request, timeout=max(wait, 1.0) + 1.0)
@@ -157,7 +159,7 @@ class PubsubQueue:
         return await _divide(self._publish_all, messages)
 
     async def _publish_all(self, messages: Sequence[Message]) -> None:
-        request = PUBLISH.request(topic=self._resource.topic)
+        request = PUBLISH.request(topic=self.resource.topic)
         for message in messages:
             request.messages.add(data=message.data, attributes=message.attributes)
         patience = _PATIENCE + sum(map(_weight, messages)) / _SLOWEST
@@ -168,7 +170,7 @@ class PubsubQueue:
         return [None] * len(ids)
 
     async def _ack_all(self, ids: Sequence[str]) -> None:
-        request = ACKNOWLEDGE.request(subscription=self._resource.subscription, ack_ids=ids)
+        request = ACKNOWLEDGE.request(subscription=self.resource.subscription, ack_ids=ids)
         await self._connection.call(ACKNOWLEDGE, request, timeout=_PATIENCE)
 
     async def _delay(self, items: Sequence[tuple[str, int]]) -> Sequence[None]:
@@ -181,7 +183,7 @@ class PubsubQueue:
     async def _modify(self, ids: Sequence[str], seconds: int) -> None:
         async def modify_all(part: Sequence[str]) -> None:
             request = MODIFY.request(
-                subscription=self._resource.subscription, ack_ids=part, ack_deadline_seconds=seconds
+                subscription=self.resource.subscription, ack_ids=part, ack_deadline_seconds=seconds
             )
             await self._connection.call(MODIFY, request, timeout=_PATIENCE)
 

@@ -1,7 +1,15 @@
-"""Queues, ledger and roster in one SQLite file: durable, and shared by the processes of one machine."""
+"""Queues and all stores in one SQLite file: durable, and shared by the processes of one machine."""
 
+from postman.adapters.sqlite.layouts import open_layouts
 from postman.adapters.sqlite.ledger import open_ledger
 from postman.adapters.sqlite.queue import open_shards
 from postman.adapters.sqlite.roster import open_roster
+from postman.adapters.sqlite.suppressions import open_suppressions
 
-__all__ = ["open_ledger", "open_roster", "open_shards"]
+__all__ = [
+    "open_layouts",
+    "open_ledger",
+    "open_roster",
+    "open_shards",
+    "open_suppressions",
+]

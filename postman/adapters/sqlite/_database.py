@@ -60,9 +60,9 @@ class Database:
         self._refuse_if_closed()
         return cast("_R", await self._grouper.add((work, weight)))
 
-    async def read(self, work: Work[_R]) -> _R:
-        """Run *work*, which only reads."""
-        return await self._on_thread(work)
+    async def read(self, work: Work[_R], *, make: bool = True) -> _R:
+        """Run *work*, which only reads; where nothing is made yet and *make* is false, raise `NotMadeError` instead."""
+        return await self._on_thread(work, make=make)
 
     async def ensure(self) -> bool:
         """Make the file and its tables where they are missing; return whether they were."""

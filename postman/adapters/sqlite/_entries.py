@@ -11,12 +11,15 @@ from typing import Any, Final
 
 import orjson
 
-from postman.core.protocol import Entry, Note, State
+from postman.core.entry import Entry, Happening, Note, State
+from postman.core.events import EventKind
 
 __all__ = ["UnknownStateError", "dump", "load"]
 
 _FIELDS: Final = frozenset(field.name for field in fields(Entry))
 _NOTE_FIELDS: Final = frozenset(field.name for field in fields(Note))
+_EVENT_FIELDS: Final = frozenset(field.name for field in fields(Happening))
+_KINDS: Final = frozenset(EventKind)
 _STATES: Final = frozenset(State)
 
 
@@ -32,6 +35,7 @@ def load(text: bytes) -> tuple[Entry, Mapping[str, Any]]:
     known = {name: value for name, value in found.items() if name in _FIELDS}
     known["state"] = State(found["state"])
     known["history"] = tuple(_note(note) for note in found["history"])
+    known["events"] = tuple(_happening(event) for event in found.get("events", ()) if event["kind"] in _KINDS)
     return Entry(**known), {name: value for name, value in found.items() if name not in _FIELDS}
 
 
@@ -45,3 +49,8 @@ def dump(entry: Entry, foreign: Mapping[str, Any]) -> bytes:
 
 def _note(found: Mapping[str, Any]) -> Note:
     return Note(**{name: value for name, value in found.items() if name in _NOTE_FIELDS})
+
+
+def _happening(found: Mapping[str, Any]) -> Happening:
+    known = {name: value for name, value in found.items() if name in _EVENT_FIELDS}
+    return Happening(**{**known, "kind": EventKind(found["kind"])})

@@ -14,7 +14,7 @@ from typing import Final
 from postman.adapters.sqlite._errors import NOT_MADE
 from postman.errors import ConfigError
 
-__all__ = ["DEFAULT_PATH", "is_same_file", "open_file", "path_of"]
+__all__ = ["DEFAULT_PATH", "NotMadeError", "is_same_file", "open_file", "path_of"]
 
 DEFAULT_PATH: Final = Path(".postman/postman.db")
 
@@ -59,6 +59,10 @@ _TABLES: Final = (
 )
 
 
+class NotMadeError(ConfigError):
+    """There is no file, or none with our tables, and it was not to be made."""
+
+
 def path_of(text: str) -> Path:
     """Return the file that *text*, the rest of a URL, names; absolute, so that a later `chdir` changes nothing."""
     if text.startswith(":"):
@@ -72,13 +76,13 @@ def path_of(text: str) -> Path:
 def open_file(path: Path, *, make: bool) -> tuple[sqlite3.Connection, bool]:
     """Return a connection, and whether its tables were made just now.
 
-    Raises `ConfigError` for what is not ours and, unless *make*, for what is not there; `OSError`; `sqlite3.Error`. The
-    connection waits for no lock: whoever uses it tries again.
+    Raises `ConfigError` for what is not ours and, unless *make*, `NotMadeError` for what is not there; `OSError`;
+    `sqlite3.Error`. The connection waits for no lock: whoever uses it tries again.
     """
     if make:
         _make_file(path)
     elif not path.exists():
-        raise ConfigError(f"{path} {NOT_MADE}")
+        raise NotMadeError(f"{path} {NOT_MADE}")
     connection = sqlite3.connect(path, timeout=0.0, isolation_level=None)
     try:
         _inspect(connection, path, make=make)
@@ -107,7 +111,7 @@ def _make_file(path: Path) -> None:
 def _inspect(connection: sqlite3.Connection, path: Path, *, make: bool) -> None:
     """Refuse what is not ours before anything is written to it, and what is not made unless it will be."""
     if not _has_tables(connection, path) and not make:
-        raise ConfigError(f"{path} {NOT_MADE}")
+        raise NotMadeError(f"{path} {NOT_MADE}")
 
 
 def _make_tables(connection: sqlite3.Connection, path: Path) -> bool:

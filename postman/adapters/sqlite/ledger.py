@@ -23,7 +23,7 @@ from postman.adapters.sqlite._entries import UnknownStateError, dump, load
 from postman.adapters.sqlite._file import path_of
 from postman.core.ids import MailId
 from postman.core.protocol import Entry, State
-from postman.errors import LedgerUnavailableError
+from postman.errors import EntryOfNewerVersionError, LedgerUnavailableError
 from postman.ports.clock import Clock
 from postman.ports.ledger import Ledger
 from postman.ports.opening import Cluster
@@ -99,7 +99,7 @@ class SqliteLedger(TransitionLedger):
         try:
             return load(row[0])
         except UnknownStateError as error:
-            raise LedgerUnavailableError(
+            raise EntryOfNewerVersionError(
                 f"{self._database.path} has an entry in the state {error}, of a newer postman: update this one"
             ) from error
 

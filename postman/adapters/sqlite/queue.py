@@ -3,7 +3,8 @@
 `sqlite:PATH` (empty: `.postman/postman.db`) needs a local disk, since SQLite's
 log does not work over network file systems. The file, readable by its owner
 only, and the folder it lies in are made on first use, so `postman init` is
-needed only to make them beforehand; `check` alone insists that they are there.
+needed only to make them beforehand; `check` alone insists that they are there,
+and `depth` makes nothing.
 
 *Delivery semantics.* At least once. `publish` returns when the message has
 reached the disk and would survive a power cut. A message is held by one worker
@@ -27,10 +28,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from postman.adapters._grouping import Grouper
+from postman.adapters._numbered import Numbered
 from postman.adapters._settling import Settling
 from postman.adapters.sqlite._database import Database
-from postman.adapters.sqlite._file import path_of
+from postman.adapters.sqlite._file import NotMadeError, path_of
 from postman.adapters.sqlite._waiting import Waiting
+from postman.core.layout import MOST_SHARDS
 from postman.errors import ConfigError, QueueUnavailableError
 from postman.ports.clock import Clock
 from postman.ports.opening import Cluster
@@ -54,6 +58,7 @@ _HOLD: Final = "UPDATE messages SET due = ?, attempt = ?, held = 1 WHERE id = ?"
 _EXTEND: Final = "UPDATE messages SET due = ? WHERE id = ? AND attempt = ? AND held = 1"
 _GIVE_BACK: Final = "UPDATE messages SET due = ?, held = 0 WHERE id = ? AND attempt = ? AND held = 1"
 _REMOVE: Final = "DELETE FROM messages WHERE id = ? AND attempt = ?"
+_COUNT: Final = "SELECT count(*) FROM messages WHERE queue = ?"
 _REMOVE_CONTENT: Final = "DELETE FROM contents WHERE id = ?"
 
 
@@ -68,13 +73,15 @@ class SqliteShards:
     def __init__(self, database: Database, cluster: Cluster) -> None:
         self._database = database
         self._waiting = Waiting(database, cluster.clock)
-        names = [f"{cluster.prefix}-mail-{shard}" for shard in range(cluster.shards)]
-        self._queues = [SqliteQueue(name, database, self._waiting, cluster) for name in names]
-        self._dead = [SqliteQueue(f"{name}-dead", database, self._waiting, cluster) for name in names]
+        base = f"{cluster.prefix}-mail-"
+        self._count = cluster.shards
+        self._checks = Grouper[int, None](self._check_file, limit=MOST_SHARDS)
+        self._queues = Numbered(lambda shard: SqliteQueue(f"{base}{shard}", database, self._waiting, cluster))
+        self._dead = Numbered(lambda shard: SqliteQueue(f"{base}{shard}-dead", database, self._waiting, cluster))
 
     @property
     def count(self) -> int:
-        return len(self._queues)
+        return self._count
 
     def queue(self, shard: int) -> Queue:
         return self._queues[shard]
@@ -82,16 +89,35 @@ class SqliteShards:
     def dead(self, shard: int) -> Queue:
         return self._dead[shard]
 
-    async def ensure(self) -> Sequence[str]:
+    async def ensure(self, shards: Sequence[int] | None = None) -> Sequence[str]:
         """Make the file, and with it every queue there can be; a queue needs no making of its own."""
-        made = await self._database.ensure()
-        return [queue.name for queue in (*self._queues, *self._dead)] if made else []
+        wanted = range(self._count) if shards is None else shards
+        names = [queues[shard].name for queues in (self._queues, self._dead) for shard in wanted]
+        return names if await self._database.ensure() else []
 
-    async def check(self) -> None:
+    async def check(self, shard: int) -> None:
+        name = self._queues[shard].name
         try:
-            await self._database.check()
+            await self._checks.add(shard)
         except (ConfigError, QueueUnavailableError) as error:
-            raise type(error)(f"{self._queues[0].name} and the other queues cannot be used: {error}") from error
+            raise type(error)(f"{name} cannot be used: {error}") from error
+
+    async def _check_file(self, shards: Sequence[int]) -> Sequence[None]:
+        """All are in one file: one look tells for as many as ask."""
+        await self._database.check()
+        return [None] * len(shards)
+
+    async def depth(self, shard: int) -> int:
+        name = self._queues[shard].name
+
+        def work(connection: sqlite3.Connection) -> int:
+            [count] = connection.execute(_COUNT, (name,)).fetchone()
+            return int(count)
+
+        try:
+            return await self._database.read(work, make=False)
+        except NotMadeError:
+            return 0
 
     async def aclose(self) -> None:
         await self._waiting.aclose()

@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from math import isfinite
 from typing import Any, Final, TypeVar
 
-from postman.core.fleet.reports import ProviderStanding, ProviderWork, WorkerReport, WorkWindow
+from postman.core.fleet.reports import ProviderStanding, ProviderWork, ShardWork, WorkerReport, WorkWindow
 
 __all__ = ["SCHEMA", "DamagedReportError", "document_of", "report_of"]
 
@@ -49,6 +49,9 @@ def report_of(document: object) -> WorkerReport:
         windows=tuple(_window(each) for each in found.items("windows")[-_MOST_WINDOWS:]),
         baseline=found.mapping("baseline", _work),
         providers=found.mapping("providers", _standing),
+        layout=int(found.number("layout", 0)),
+        reads=int(found.number("reads", 0)),
+        shards=found.mapping("shards", _shard),
         local_fault=found.text("local_fault", ""),
         leaving=found.text("leaving", ""),
     )
@@ -115,5 +118,15 @@ def _standing(document: object) -> ProviderStanding:
         in_flight=int(found.number("in_flight", 0)),
         limit=int(found.number("limit", 0)),
         is_home=found.truth("is_home"),
+        problem=found.text("problem", ""),
+    )
+
+
+def _shard(document: object) -> ShardWork:
+    found = _Fields(document, "shards")
+    return ShardWork(
+        held=int(found.number("held", 0)),
+        pulled_at=found.number("pulled_at", 0.0),
+        published_at=found.number("published_at", 0.0),
         problem=found.text("problem", ""),
     )

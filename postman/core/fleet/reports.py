@@ -10,7 +10,7 @@ nothing while its sum of seconds grows.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["STOPPED", "ProviderStanding", "ProviderWork", "WorkWindow", "WorkerReport"]
+__all__ = ["STOPPED", "ProviderStanding", "ProviderWork", "ShardWork", "WorkWindow", "WorkerReport"]
 
 STOPPED = "stopped"
 """Why a worker leaves that was told to by its operator or its platform: no fault of its own."""
@@ -79,6 +79,20 @@ class ProviderStanding:
 
 
 @dataclass(frozen=True, slots=True)
+class ShardWork:
+    """A shard as this worker sees it now. Seconds since 1970; 0 where there was none."""
+
+    held: int = 0
+    """Mails from it that are in this worker's hands."""
+    pulled_at: float = 0.0
+    """When it last brought a mail, also one that had been here before."""
+    published_at: float = 0.0
+    """When the newest mail that it brought was published."""
+    problem: str = ""
+    """Why it cannot be read; empty where it can."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerReport:
     """What one worker process last said; it replaces what it said before."""
 
@@ -100,6 +114,12 @@ class WorkerReport:
     baseline: Mapping[str, ProviderWork] = field(default_factory=dict)
     """By provider, what came before those windows, forgotten with a half-life of an hour."""
     providers: Mapping[str, ProviderStanding] = field(default_factory=dict)
+    layout: int = 0
+    """The epoch of the layout that it follows."""
+    reads: int = 0
+    """How many shards this layout lets workers read; 0: an older postman did not say."""
+    shards: Mapping[str, ShardWork] = field(default_factory=dict)
+    """By number, those that brought a mail within the last hour, of which it holds mails, or which it cannot read."""
     local_fault: str = ""
     """Why this worker thinks that the fault is on its own side: it can reach no provider at all. Empty: it does not."""
     leaving: str = ""

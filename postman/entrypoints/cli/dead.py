@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from postman.config import Settings
+from postman.entrypoints.cli.layouts import latest_layout
 from postman.entrypoints.cli.output import ERR, OUT, complain, moment, plain, print_json, print_table
 from postman.entrypoints.cli.setup import opened, settings
 from postman.errors import ConfigError
@@ -153,15 +154,15 @@ def _end(ids: list[str] | None, found: int) -> None:
 
 
 def _run(work: Callable[[DeadLetters], Awaitable[_T]], shard: int | None = None) -> _T:
-    chosen = settings()
-    if shard is not None and shard >= chosen.shards:
-        raise ConfigError(f"--shard: there are {chosen.shards} shards, numbered from 0")
-    return asyncio.run(_with_dead_letters(chosen, work))
+    return asyncio.run(_with_dead_letters(settings(), work, shard))
 
 
-async def _with_dead_letters(chosen: Settings, work: Callable[[DeadLetters], Awaitable[_T]]) -> _T:
+async def _with_dead_letters(chosen: Settings, work: Callable[[DeadLetters], Awaitable[_T]], shard: int | None) -> _T:
+    layout = await latest_layout(chosen)
+    if shard is not None and shard >= layout.top:
+        raise ConfigError(f"--shard: there are {layout.top} shards, numbered from 0")
     async with opened(chosen) as (shards, ledger):
-        return await work(DeadLetters(shards=shards, ledger=ledger))
+        return await work(DeadLetters(shards=shards, ledger=ledger, layout=layout))
 
 
 def _document(letter: DeadLetter) -> dict[str, object]:

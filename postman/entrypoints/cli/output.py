@@ -11,7 +11,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["ERR", "OUT", "complain", "moment", "plain", "print_json", "print_table", "without_password"]
+__all__ = [
+    "ERR",
+    "OUT",
+    "complain",
+    "give_up_stdout",
+    "moment",
+    "plain",
+    "print_json",
+    "print_table",
+    "without_password",
+]
 
 OUT = Console(highlight=False, soft_wrap=True)
 ERR = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -37,7 +47,7 @@ def print_json(document: object) -> None:
         sys.stdout.buffer.write(line.encode() + b"\n")
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        _give_up_stdout()
+        give_up_stdout()
 
 
 def print_table(table: Table) -> None:
@@ -72,7 +82,7 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _give_up_stdout() -> None:
+def give_up_stdout() -> None:
     """Send the rest to nowhere, also what Python writes when it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())

@@ -16,14 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from postman.core.ids import MailId
 from postman.core.mail import Mail
-from postman.core.shards import shard_for
 from postman.entrypoints.cli.output import ERR, complain, print_json
 from postman.entrypoints.cli.setup import settings
 from postman.entrypoints.logs import set_up_logs
 from postman.entrypoints.mailfiles import Checked, MailFile, check, open_files
 from postman.errors import ConfigError, InvalidMailError, QueueError
 from postman.runtime.producer import Producer
-from postman.wiring import shards_opener, system_clock
+from postman.wiring import open_producer
 
 __all__ = ["publish"]
 
@@ -55,8 +54,8 @@ def publish(
         if check_only:
             ERR.print(f"{checked.mails} mails are fine; nothing was published")
             return
-        with Producer(shards_opener(chosen), clock=system_clock(), patience=_PATIENCE) as producer:
-            failed = _publish(producer, opened, checked.mails, chosen.shards, is_quiet=json)
+        with open_producer(chosen, Producer, patience=_PATIENCE) as producer:
+            failed = _publish(producer, opened, checked.mails, is_quiet=json)
     if failed:
         complain(f"{failed} of {checked.mails} mails may not have been published; publish the same ids again")
         sys.exit(1)
@@ -100,12 +99,11 @@ class _Interrupt(AbstractContextManager["_Interrupt"]):
 class _Publishing:
     """Publishes mails and prints what became of each, in their order."""
 
-    def __init__(self, producer: Producer, shards: int, advance: Callable[[], None]) -> None:
+    def __init__(self, producer: Producer, advance: Callable[[], None]) -> None:
         self.failed = 0
         self._producer = producer
-        self._shards = shards
         self._advance = advance
-        self._under_way: deque[tuple[str, MailId, Future[MailId]]] = deque()
+        self._under_way: deque[tuple[str, MailId, str, Future[MailId]]] = deque()
 
     def publish_all(self, mails: Iterable[tuple[str, Mail]]) -> None:
         """Return when every mail is published or failed.
@@ -120,7 +118,7 @@ class _Publishing:
                         break
                     if len(self._under_way) == _UNDER_WAY:
                         self._finish_one()
-                    self._under_way.append((where, mail.id, self._producer.publish(mail)))
+                    self._under_way.append((where, mail.id, mail.tenant or "", self._producer.publish(mail)))
                 self._finish_all()
         except ConfigError:
             wait([future for *_, future in self._under_way])
@@ -134,7 +132,7 @@ class _Publishing:
             self._finish_one()
 
     def _finish_one(self) -> None:
-        where, mail_id, future = self._under_way.popleft()
+        where, mail_id, tenant, future = self._under_way.popleft()
         try:
             future.result()
         except QueueError as error:
@@ -142,15 +140,15 @@ class _Publishing:
             if self.failed <= _MOST_COMPLAINTS:
                 complain(f"{where}: {mail_id}: {error}")
         else:
-            print_json({"id": mail_id, "shard": shard_for(mail_id, self._shards)})
+            print_json({"id": mail_id, "shard": self._producer.shard_of(mail_id, tenant)})
         self._advance()
 
 
-def _publish(producer: Producer, files: Sequence[MailFile], total: int, shards: int, *, is_quiet: bool) -> int:
+def _publish(producer: Producer, files: Sequence[MailFile], total: int, *, is_quiet: bool) -> int:
     """Return how many failed."""
     with _progress(is_quiet=is_quiet) as progress:
         task = progress.add_task("publishing", total=total)
-        publishing = _Publishing(producer, shards, lambda: progress.advance(task))
+        publishing = _Publishing(producer, lambda: progress.advance(task))
         publishing.publish_all(_mails(files))
         return publishing.failed
 

@@ -1,4 +1,4 @@
-"""`postman show ID`: what became of a mail."""
+"""`postman show ID`: what became of a mail: its whole story, with evidence."""
 
 import asyncio
 import sys
@@ -8,10 +8,12 @@ import typer
 from rich.table import Table
 
 from postman.config import Settings
+from postman.core.entry import Entry
 from postman.core.ids import check_mail_id
-from postman.core.protocol import Entry
+from postman.core.story import evidence_of, story_of
 from postman.entrypoints.cli.output import OUT, complain, moment, plain, print_json, print_table
 from postman.entrypoints.cli.setup import settings
+from postman.entrypoints.documents import entry_document
 from postman.wiring import open_ledger
 
 __all__ = ["show"]
@@ -28,7 +30,7 @@ def show(
         complain(f"{mail_id}: the ledger does not know this mail (not published, or not yet pulled by a worker)")
         sys.exit(1)
     if json:
-        print_json(_document(mail_id, entry))
+        print_json(entry_document(mail_id, entry))
     else:
         _print(mail_id, entry)
 
@@ -41,36 +43,24 @@ async def _find(chosen: Settings, mail_id: str) -> Entry | None:
         await ledger.aclose()
 
 
-def _document(mail_id: str, entry: Entry) -> dict[str, object]:
-    return {
-        "id": mail_id,
-        "state": str(entry.state),
-        "provider": entry.provider,
-        "message_id": entry.message_id,
-        "reason": entry.reason,
-        "since": entry.since,
-        "attempts": entry.attempts,
-        "token": entry.token,
-        "dead_lettered": entry.parked,
-        "history": [
-            {"at": note.at, "event": note.event, "provider": note.provider, "detail": note.detail}
-            for note in entry.history
-        ],
-    }
-
-
 def _print(mail_id: str, entry: Entry) -> None:
     OUT.print(f"[bold]{plain(mail_id)}[/] is [bold]{entry.state}[/] since {moment(entry.since)} UTC")
     for name, value in (
         ("provider", entry.provider),
         ("message id", entry.message_id),
+        ("evidence", evidence_of(entry)),
         ("reason", entry.reason),
         ("claims", str(entry.attempts)),
+        ("lapsed", f"{entry.lapses}: a worker ended, or stood still, while it had it" if entry.lapses else ""),
         ("dead-lettered", "yes" if entry.parked else ""),
     ):
         if value:
             OUT.print(f"  {name:14}{plain(value)}")
-    table = Table("when (UTC)", "what", "provider", "detail", box=None, pad_edge=False, header_style="dim")
-    for note in entry.history:
-        table.add_row(moment(note.at), plain(note.event), plain(note.provider), plain(note.detail))
+    lines = story_of(entry)
+    has_recipients = any(line.recipient for line in lines)
+    columns = ["when (UTC)", "what", "provider", "detail", *(["recipient"] if has_recipients else [])]
+    table = Table(*columns, box=None, pad_edge=False, header_style="dim")
+    for line in lines:
+        cells = [line.what, line.provider, line.detail, *([line.recipient] if has_recipients else [])]
+        table.add_row(moment(line.at), *map(plain, cells))
     print_table(table)

@@ -36,7 +36,9 @@ _STYLES: Final = {
     Health.UNKNOWN: "dim",
     Health.LEAVING: "yellow",
 }
-_NOT_COUNTED: Final = "backlog: not counted by this queue; doubts: not counted by this ledger"
+_NOT_COUNTED: Final = (
+    "backlog: see `postman shards list`, where the queue can count it; doubts: not counted by this ledger"
+)
 
 
 def status(
@@ -181,7 +183,7 @@ def _fleet_lines(fleet: Fleet) -> Sequence[str]:
 
 
 def _document(fleet: Fleet, problem: str) -> dict[str, object]:
-    """*backlog* and *doubts* are null: nobody counts them."""
+    """*backlog* and *doubts* are null: nobody counts them here."""
     return {
         "at": fleet.at,
         "roster": True,

@@ -94,7 +94,7 @@ async def _publish_amid_trouble(
         published.append(message.attributes["mail_id"])
     say(f"published {len(published)} messages that are no mails, past every check")
     troubles = _troubles(story, cluster, say)
-    with open_producer(settings) as producer:
+    with open_producer(settings, Producer) as producer:
         published += await _publish(story, producer, run, troubles)
     say(f"published {len(published)} in all")
     return published

@@ -6,7 +6,7 @@ be reached proves nothing, and neither does one that refuses the connection: it
 was reached.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from math import inf
 from typing import Final
 
@@ -23,10 +23,10 @@ _ENOUGH: Final = 2
 class Locality:
     """Which of several *providers* could be reached of late."""
 
-    def __init__(self, providers: Collection[str]) -> None:
+    def __init__(self, providers: Collection[str], *, random: Callable[[], float] | None = None) -> None:
         self._unreached: dict[str, tuple[int, float]] = {}
         self._providers = frozenset(providers)
-        self._waits = Backoff(1.0, longest=30.0)
+        self._waits = Backoff(1.0, longest=30.0, random=random)
         self._next_trial = 0.0
         self._is_trying = False
         self.since: float | None = None

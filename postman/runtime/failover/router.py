@@ -77,9 +77,10 @@ class Failover:
         self._random = random or Random()  # noqa: S311 — spreads load, guards nothing
         self._rehome_after = rehome_after * self._random.uniform(0.5, 1.5)
         self._budget = budget or RetryBudget()
-        self._locality = Locality([route.name for route in self._routes])
+        self._locality = Locality([route.name for route in self._routes], random=self._random.random)
         self._waiting: dict[asyncio.Future[None], None] = {}
         """Who waits for room, in the order in which they came."""
+        self._resting: set[asyncio.Future[None]] = set()
         self._home = self._draw(self._routes)
         self._current = self._home
 
@@ -128,18 +129,38 @@ class Failover:
         """Return when a place was freed, or after *seconds*; those who wait are woken one by one, in order."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[turn] = None
-        alarm = asyncio.ensure_future(self._clock.sleep(seconds))
-        alarm.add_done_callback(lambda _: _release(turn))
         try:
-            await turn
+            await self._first_of(turn, seconds)
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._wake()
             raise
         finally:
             self._waiting.pop(turn, None)
-            alarm.cancel()
             turn.cancel()
+
+    async def rest(self, seconds: float) -> None:
+        """Return after *seconds*, or when everybody is woken."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._resting.add(turn)
+        try:
+            await self._first_of(turn, seconds)
+        finally:
+            self._resting.discard(turn)
+            turn.cancel()
+
+    async def _first_of(self, turn: "asyncio.Future[None]", seconds: float) -> None:
+        alarm = asyncio.ensure_future(self._clock.sleep(seconds))
+        alarm.add_done_callback(lambda _: _release(turn))
+        try:
+            await turn
+        finally:
+            alarm.cancel()
+
+    def wake_all(self) -> None:
+        """Let everybody who waits for room, or rests, look again."""
+        for turn in (*self._waiting, *self._resting):
+            _release(turn)
 
     def give_back(self, leave: Leave) -> None:
         """Return a place that was not used."""
@@ -334,7 +355,7 @@ class Failover:
     def _in_order(self, free: list[Route], mail: Mail, avoid: str) -> list[Route]:
         """Order the admissible: one due for a probe, the one that works, home, the rest by weighted chance."""
         now = self._clock.now()
-        due = [route for route in free if not route.is_closed]
+        due = sorted((route for route in free if not route.is_closed), key=lambda route: route.name == avoid)
         for route in self._routes:
             route.due_since = (route.due_since or now) if route in due else None
         closed = [route for route in free if route.is_closed]

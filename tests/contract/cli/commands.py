@@ -225,8 +225,9 @@ async def _states(path: Path, ids: Iterable[str]) -> dict[str, str]:
 class SandboxProcess:
     """A sandbox in a process of its own, asked over HTTP."""
 
-    def __init__(self, urls: Mapping[str, str]) -> None:
+    def __init__(self, urls: Mapping[str, str], pid: int = 0) -> None:
         self.urls = urls
+        self.pid = pid
         self._client = httpx.Client(base_url=urls["url"], timeout=10.0, trust_env=False)
 
     def close(self) -> None:
@@ -275,7 +276,7 @@ def running_sandbox(folder: Path, *options: str) -> Iterator[SandboxProcess]:
     ports = ("--port", "0", "--sendgrid-port", "0", "--mailgun-port", "0")
     with Process(["sandbox", "--json", *ports, *options], folder=folder, environ=CLEAN, name="sandbox") as process:
         line = wait_until_blocking(process.out.read_text, within=_LIMIT, what="the sandbox's addresses")
-        sandbox = SandboxProcess(orjson.loads(line))
+        sandbox = SandboxProcess(orjson.loads(line), process.pid)
         try:
             yield sandbox
         finally:

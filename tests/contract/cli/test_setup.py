@@ -1,12 +1,19 @@
 """`postman init`, `providers`, `sandbox`, and what all commands have in common."""
 
+import asyncio
 import signal
 import socket
+from contextlib import aclosing
+from pathlib import Path
 
 import httpx
 import orjson
 import pytest
 
+from postman.adapters.clock import SystemClock
+from postman.adapters.sqlite import open_layouts
+from postman.core.layout import Layout
+from postman.ports.opening import Cluster
 from postman.testing.waiting import wait_until_blocking
 from tests.contract.cli.commands import Postman, SandboxProcess, mail
 
@@ -45,6 +52,34 @@ def test_init_makes_what_is_missing_and_nothing_the_second_time(postman: Postman
     assert "ready: 4 shards at sqlite:" in postman("init").out
 
 
+def test_init_makes_the_shards_that_workers_read_not_those_of_the_settings(postman: Postman) -> None:
+    """Those that were given up may have been removed, and stay so."""
+    ledger = postman.folder / "ledger.db"
+    _change(ledger, Layout(publish=2, consume=3, top=6, epoch=1))
+    ran = postman("init", "--json", POSTMAN_LEDGER=f"sqlite:{ledger}")
+
+    [made] = ran.lines
+    assert made["made"] == [f"postman-mail-{shard}{ending}" for ending in ("", "-dead") for shard in range(3)]
+    said = postman("init", POSTMAN_LEDGER=f"sqlite:{ledger}").out
+    assert "not looked at: shards 3 to 5, which were given up" in said
+    assert "ready: 3 shards at sqlite:" in said
+
+
+def test_init_keeps_the_layout(postman: Postman) -> None:
+    layout = Layout.of(5).aim(7, now=1.0)
+    _change(postman.folder / "postman.db", layout)
+    postman("init")
+
+    assert _layout(postman.folder / "postman.db") == layout
+
+
+def test_init_makes_no_layout(postman: Postman) -> None:
+    """Until somebody changes the shards, all processes go by their settings."""
+    postman("init")
+
+    assert _layout(postman.folder / "postman.db") is None
+
+
 def test_the_default_is_a_database_in_the_current_folder(postman: Postman) -> None:
     ran = postman("publish", "-", stdin=orjson.dumps(mail("a")), POSTMAN_QUEUE="", POSTMAN_LEDGER="")
 
@@ -67,7 +102,19 @@ def test_lists_providers_after_checking_them_and_shows_no_key(postman: Postman) 
 
 
 def test_every_command_explains_itself(postman: Postman) -> None:
-    commands = ("init", "publish", "worker", "show", "status", "dead", "providers", "sandbox", "demo")
+    commands = (
+        "init",
+        "publish",
+        "worker",
+        "show",
+        "status",
+        "dead",
+        "providers",
+        "suppressions",
+        "serve",
+        "proxy",
+        "sandbox",
+    )
     whole = postman("--help")
     assert whole.status == 0
     for command in commands:
@@ -118,6 +165,22 @@ def test_faults_are_set_cleared_and_mails_listed_from_the_command_line(
     wrong = postman("sandbox", "fault", "sendgrid", "sleepy", *url)
     assert (wrong.status, wrong.out) == (2, "")
     assert "kind: must be one of" in wrong.err
+
+
+def _change(path: Path, layout: Layout) -> None:
+    async def change() -> None:
+        async with aclosing(open_layouts(str(path), Cluster(SystemClock()))) as layouts:
+            await layouts.change(layout)
+
+    asyncio.run(change())
+
+
+def _layout(path: Path) -> Layout | None:
+    async def read() -> Layout | None:
+        async with aclosing(open_layouts(str(path), Cluster(SystemClock()))) as layouts:
+            return await layouts.read()
+
+    return asyncio.run(read())
 
 
 def _status_of_a_send(sandbox: SandboxProcess) -> int:

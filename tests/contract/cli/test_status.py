@@ -54,7 +54,7 @@ def test_an_empty_fleet_is_told_in_a_sentence(postman: Postman) -> None:
 
 
 def test_what_nobody_counts_is_not_guessed(postman: Postman) -> None:
-    assert "backlog: not counted by this queue" in postman("status").out
+    assert "backlog: see `postman shards list`, where the queue can count it" in postman("status").out
     [line] = postman("status", "--json").lines
     assert (line["backlog"], line["doubts"], line["workers"]) == (None, None, [])
 

@@ -69,7 +69,7 @@ async def test_nobody_listening_is_told_at_once(cluster: Cluster, method: str) -
         with takes_less_than(6.0):
             await _assert_fails(shards.queue(0), Delivery(MAIL, "receipt", 1, 0.0, 0.0), method)
             with pytest.raises(QueueUnavailableError):
-                await shards.check()
+                await shards.check(0)
         await shards.aclose()
 
 
@@ -78,7 +78,7 @@ async def test_silence_is_told_within_six_seconds(shards: ShardMap, proxy: GrpcP
     proxy.hang(ANY)
     held = Delivery(MAIL, "receipt", 1, 0.0, 0.0)
     queue = shards.queue(0)
-    calls = [queue.publish(MAIL), queue.ack(held), queue.extend([_copy(held)], 20.0), shards.check()]
+    calls = [queue.publish(MAIL), queue.ack(held), queue.extend([_copy(held)], 20.0), shards.check(0)]
     with takes_less_than(6.0):
         results = await asyncio.gather(*calls, return_exceptions=True)
 

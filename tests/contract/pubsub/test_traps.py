@@ -241,7 +241,7 @@ class TestSetUp:
         """The emulator may tell both of them that they made a topic; there is one all the same."""
         both = [open_shards(host, cluster) for _ in range(2)]
         made = await asyncio.gather(*(each.ensure() for each in both))
-        await both[0].check()
+        await asyncio.gather(*(each.check(shard) for each in both for shard in range(2)))
         queues = [pair for shard in range(2) for pair in _pairs(both[0], both[1], shard)]
         for here, _ in queues:
             await here.publish(Message(here.name.encode()))

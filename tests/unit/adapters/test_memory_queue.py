@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from postman.adapters.memory import MemoryShards, open_shards
+from postman.errors import QueueUnavailableError
 from postman.ports.opening import Cluster
 from postman.ports.queue import Message
 from postman.testing.clock import FakeClock
@@ -136,3 +137,18 @@ async def test_closing_keeps_what_another_worker_shares(shards: MemoryShards) ->
 
 async def test_making_names_every_queue(shards: MemoryShards) -> None:
     assert len(await shards.ensure()) == 6
+
+
+async def test_what_was_made_for_some_is_missing_for_others(shards: MemoryShards) -> None:
+    """As on a cloud, each shard is made by itself."""
+    await shards.ensure([1, 7])
+    await shards.check(7)
+    with pytest.raises(QueueUnavailableError, match=r"letters-mail-2 .*postman init"):
+        await shards.check(2)
+
+    assert list(await shards.ensure()) == [
+        "letters-mail-0",
+        "letters-mail-2",
+        "letters-mail-0-dead",
+        "letters-mail-2-dead",
+    ]

@@ -218,7 +218,7 @@ async def test_a_queue_that_cannot_be_used_is_named_with_its_file(path: Path) ->
     _write_notes(path)
     shards = open_shards(str(path), Cluster(FakeClock()))
     with pytest.raises(ConfigError, match=r"postman-mail-0 .*postman\.db is not a SQLite database"):
-        await shards.check()
+        await shards.check(0)
     await shards.aclose()
 
 

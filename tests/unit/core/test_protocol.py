@@ -18,6 +18,7 @@ from postman.core.protocol import (
     Entry,
     Held,
     Note,
+    Poisonous,
     Settled,
     State,
     Step,
@@ -92,12 +93,34 @@ def test_lapsed_lease_is_taken_over_into_doubt(now: float) -> None:
     assert (step.entry.provider, step.entry.attempts, step.entry.since) == ("alpha", 3, now)
 
 
+def test_mail_that_two_workers_ended_with_is_not_claimed_again() -> None:
+    """Each take-over counts; the claim's owner learns of the first one; an operator's replay forgets them."""
+    once = claim(replace(SENDING, lease_ends=0.0)).entry
+    assert once is not None
+    assert once.lapses == 1
+    answer = claim(replace(once, state=State.FREE), claim_id="c5").answer
+    assert isinstance(answer, Claimed)
+    assert answer.claim.lapses == 1
+    twice = claim(replace(SENDING, lease_ends=0.0, lapses=1)).entry
+    assert twice is not None
+    freed = replace(twice, state=State.FREE)
+    assert claim(freed, claim_id="c5").answer == Poisonous(freed)
+    reopened = protocol.reopen(replace(twice, state=State.REFUSED), NOW, reason="mended").entry
+    assert reopened is not None
+    assert isinstance(claim(reopened, claim_id="c5").answer, Claimed)
+
+
 def test_own_claim_is_recognised() -> None:
     """Also when another content is asked for by mistake, and without a change."""
     step = claim(SENDING, claim_id="c3")
     assert step.answer == Claimed(Claim(MAIL, 3, "c3", "alpha", 3))
     assert step.entry is not None
     assert (step.entry.token, step.entry.history) == (3, ())
+
+
+def test_claim_that_arrives_after_it_was_given_back_is_not_granted_again() -> None:
+    """Its second try was granted, and released: nobody would know of the right."""
+    assert claim(FREE, claim_id="c3") == Step(FREE, Held(0.0))
 
 
 def test_move_names_the_next_provider() -> None:
@@ -108,6 +131,14 @@ def test_move_names_the_next_provider() -> None:
     assert step.entry == replace(SENDING, provider="beta", history=(note,))
     again = protocol.move(step.entry, NOW + 1, claim=OWN, provider="beta")
     assert again == step
+
+
+def test_move_that_arrives_after_a_later_one_is_outdated() -> None:
+    """Else the entry would name a provider that the mail has left, and a doubt would ask the wrong one."""
+    second = protocol.move(SENDING, NOW, claim=OWN, provider="beta")
+    third = protocol.move(second.entry, NOW, claim=second.answer, provider="gamma")
+    with pytest.raises(ClaimLostError):
+        protocol.move(third.entry, NOW, claim=OWN, provider="beta")
 
 
 def test_owner_records_what_became_of_the_mail() -> None:
@@ -159,6 +190,14 @@ def test_records_again_are_recognised_and_others_are_lost(record: str, fits: tup
         else:
             with pytest.raises(ClaimLostError):
                 RECORDS[record](entry, OWN)
+
+
+def test_doubt_is_as_old_as_it_was_where_nothing_can_have_arrived_since() -> None:
+    """And never younger than now, whatever is said."""
+    for since, expected in ((None, NOW), (940.0, 940.0), (NOW + 50.0, NOW)):
+        entry = protocol.doubt(SENDING, NOW, claim=OWN, reason="down", since=since).entry
+        assert entry is not None
+        assert (entry.state, entry.since) == (State.IN_DOUBT, expected)
 
 
 @pytest.mark.parametrize("entry", [None, FREE, SENDING, REFUSED, replace(IN_DOUBT, parked=True), UNBOUND])
@@ -234,11 +273,11 @@ def test_refusing_other_content_does_not_refuse_the_mail_that_waits(digest: str)
 def test_dead_letter_is_parked() -> None:
     """Once, and only of what is refused or in doubt."""
     for entry in (REFUSED, IN_DOUBT):
-        parked = protocol.park(entry, NOW).entry
+        parked = protocol.park(entry, NOW, token=entry.token).entry
         assert parked == replace(entry, parked=True, history=(Note(NOW, "dead-lettered"),))
-        assert protocol.park(parked, NOW).entry is parked
+        assert protocol.park(parked, NOW, token=parked.token).entry is parked
     for other in (None, FREE, SENDING, SENT):
-        assert protocol.park(other, NOW).entry is other
+        assert protocol.park(other, NOW, token=3).entry is other
 
 
 def test_dead_letter_is_reopened() -> None:
@@ -255,8 +294,10 @@ def test_dead_letter_is_reopened() -> None:
 def test_history_is_bounded() -> None:
     """Of a long story the beginning and the end are kept."""
     entry: Entry | None = SENDING
+    own = OWN
     for number in range(70):
-        entry = protocol.move(entry, float(number), claim=OWN, provider=f"p{number}").entry
+        step = protocol.move(entry, float(number), claim=own, provider=f"p{number}")
+        entry, own = step.entry, step.answer
         assert entry is not None
         told = list(range(number + 1))
         assert [note.at for note in entry.history] == (told if number < 50 else told[:5] + told[-45:])

@@ -16,7 +16,19 @@ import pytest
 
 from postman.core import protocol
 from postman.core.ids import MailId
-from postman.core.protocol import Answer, Claim, Claimed, Conflict, Doubtful, Entry, Held, Settled, State, Step
+from postman.core.protocol import (
+    Answer,
+    Claim,
+    Claimed,
+    Conflict,
+    Doubtful,
+    Entry,
+    Held,
+    Poisonous,
+    Settled,
+    State,
+    Step,
+)
 from postman.errors import ClaimLostError
 
 MAIL, FIRST, SECOND = MailId("mail"), "alpha", "beta"
@@ -264,7 +276,7 @@ def _steps(world: World, number: int, worker: Worker, programme: Programme) -> I
         case "look up":
             yield _look_up(world, number, worker, programme, name)
         case "dead-letter":
-            yield Edge(name + "dead-letters", _with(world, number, Worker("park"))._replace(dead=True))
+            yield Edge(name + "dead-letters", _with(world, number, worker._replace(at="park"))._replace(dead=True))
         case "ack":
             yield Edge(name + "acks", _with(world, number, Worker())._replace(acked=True))
         case _:
@@ -348,11 +360,11 @@ def _record(entry: Entry | None, worker: Worker, claim: Callable[..., Step[Answe
         case "clear":
             return protocol.clear_doubt(entry, NOW, token=worker.token, reason="").entry, Worker()
         case "park":
-            return protocol.park(entry, NOW).entry, Worker("ack")
+            return protocol.park(entry, NOW, token=worker.token).entry, Worker("ack")
         case "record doubt":
             return protocol.doubt(entry, NOW, claim=own, reason="").entry, Worker()
         case "record refused":
-            return protocol.refuse(entry, NOW, claim=own, reason="").entry, Worker("dead-letter")
+            return protocol.refuse(entry, NOW, claim=own, reason="").entry, Worker("dead-letter", worker.token)
         case "fail over" if provider == FIRST:
             moved = protocol.move(entry, NOW, claim=own, provider=SECOND)
             return moved.entry, worker._replace(at="post", provider=SECOND)
@@ -367,11 +379,11 @@ def _after_claim(answer: Answer) -> Worker:
             return Worker("post", claim.token, claim.provider)
         case Settled(entry) | Doubtful(entry) if entry.state is State.SENT or entry.parked:
             return Worker("ack")
-        case Settled():
-            return Worker("dead-letter")
+        case Settled(entry):
+            return Worker("dead-letter", entry.token)
         case Doubtful(entry):
             return Worker("look up", entry.token, entry.provider)
-        case Held() | Conflict():
+        case Held() | Conflict() | Poisonous():
             return Worker()
 
 

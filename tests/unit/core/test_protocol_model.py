@@ -65,10 +65,11 @@ class ProtocolMachine(RuleBasedStateMachine):
             self.claims[-1 - which % len(self.claims)].claim_id if is_again else f"c{len(self.claims)}.{self.now}"
         )
         is_own = self.at == "sending" and self.owner == claim_id
+        is_over = self.at == "free" and self.owner == claim_id
         answer = self.ask(
             protocol.claim, mail_id=MAIL, digest=digest, claim_id=claim_id, provider=provider, lease=float(LEASE)
         )
-        assert type(answer) is self.expected(digest, is_own=is_own)
+        assert type(answer) is self.expected(digest, is_own=is_own, is_over=is_over)
         if isinstance(answer, Claimed) and not is_own:
             self.raised, self.granted = self.raised + 1, self.granted + 1
             self.end("sending")
@@ -83,13 +84,15 @@ class ProtocolMachine(RuleBasedStateMachine):
         if isinstance(answer, Doubtful):
             assert (answer.entry.token, answer.age) == (self.raised, self.now - self.doubted)
         if isinstance(answer, Held):
-            assert answer.seconds == self.ends - self.now
+            assert answer.seconds == (0 if is_over else self.ends - self.now)
 
-    def expected(self, digest: str, *, is_own: bool) -> type[object]:
+    def expected(self, digest: str, *, is_own: bool, is_over: bool) -> type[object]:
         if is_own:
             return Claimed
         if self.content and self.content != digest:
             return Conflict
+        if is_over:
+            return Held
         if self.is_sent or (self.at == "refused" and self.content):
             return Settled
         if self.at == "doubt" or (self.at == "sending" and self.ends <= self.now):
@@ -103,8 +106,9 @@ class ProtocolMachine(RuleBasedStateMachine):
     def move(self, which: int, provider: str) -> None:
         if self.claims:
             claim = self.claims[-1 - which % len(self.claims)]
-            assert self.is_lost(protocol.move, claim=claim, provider=provider) is not self.is_current(claim)
-            if self.is_current(claim):
+            may = self.is_current(claim) and self.provider in (claim.provider, provider)
+            assert self.is_lost(protocol.move, claim=claim, provider=provider) is not may
+            if may:
                 self.provider = provider
 
     @rule(which=ANY, how=st.sampled_from([("release", "free"), ("refuse", "refused"), ("doubt", "doubt")]))
@@ -146,10 +150,11 @@ class ProtocolMachine(RuleBasedStateMachine):
             self.content = self.content or digest
             self.end("refused")
 
-    @rule()
-    def park(self) -> None:
-        self.ask(protocol.park)
-        self.parked = self.at in ("refused", "doubt")
+    @rule(back=st.sampled_from([0, 0, 1]))
+    def park(self, back: int) -> None:
+        self.ask(protocol.park, token=self.raised - back)
+        if self.at in ("refused", "doubt") and back == 0:
+            self.parked = True
 
     @rule()
     def reopen(self) -> None:

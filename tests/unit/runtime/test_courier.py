@@ -1,132 +1,31 @@
 """One delivery, at every outcome: what the ledger says, and what becomes of the delivery."""
 
 import asyncio
-from datetime import UTC, datetime
-from itertools import count
 from typing import Any
 
 import pytest
 
-from postman import Address, Mail, OnDoubt
-from postman.adapters.memory.ledger import MemoryLedger
-from postman.breaker import CircuitBreaker, Trip
+from postman import Mail, OnDoubt
 from postman.breaker import State as BreakerState
 from postman.core.ids import MailId
 from postman.core.message import Message
-from postman.core.protocol import Claimed, Entry, State
-from postman.core.verdict import Ack, DeadLetter, DeadReason, GiveBack, Verdict
-from postman.core.wire import digest, message_for
+from postman.core.protocol import Entry, State
+from postman.core.verdict import Ack, DeadLetter, DeadReason, GiveBack
 from postman.errors import (
     LedgerUnavailableError,
     MailRejectedError,
-    OutcomeUnknownError,
-    ProviderDownError,
     ProviderError,
 )
 from postman.ports.provider import Receipt
-from postman.ports.queue import Delivery
-from postman.runtime.courier import Courier, Limits
-from postman.runtime.doubts import Doubts
-from postman.runtime.failover import Failover, Route
 from postman.testing.clock import FakeClock
 from postman.testing.provider import Answer, FakeProvider
 from postman.testing.waiting import wait_until
-
-LIMITS = Limits(lease=25.0, budget=20.0)
-WINDOW = 600.0
-LOOK_UP_AFTER = 60.0
-
-
-class FlakyLedger(MemoryLedger):
-    """Fails as often as it is told, before or after it did what it was asked."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        super().__init__(clock)
-        self.failures: dict[str, int] = {}
-
-    async def _apply(self, mail_id: MailId, transition: Any) -> Any:
-        self._fail("before")
-        answer = await super()._apply(mail_id, transition)
-        self._fail("after")
-        return answer
-
-    def _fail(self, when: str) -> None:
-        if self.failures.get(when, 0) > 0:
-            self.failures[when] -= 1
-            raise LedgerUnavailableError("not now")
-
-
-class Scene:
-    """A courier with two providers, of which a is home."""
-
-    def __init__(self) -> None:
-        self.clock = FakeClock()
-        self.ledger = FlakyLedger(self.clock)
-        self.a = FakeProvider("a", look_up_after=LOOK_UP_AFTER, clock=self.clock)
-        self.b = FakeProvider("b", clock=self.clock)
-        self.breakers = {name: CircuitBreaker(name, Trip(consecutive=2), clock=self.clock.now) for name in "ab"}
-        self.is_draining = False
-        ids = count()
-        failover = Failover(
-            [Route(self.a, self.breakers["a"], weight=1.0), Route(self.b, self.breakers["b"], weight=0.0)],
-            clock=self.clock,
-        )
-        self.courier = Courier(
-            ledger=self.ledger,
-            failover=failover,
-            doubts=Doubts(ledger=self.ledger, failover=failover, clock=self.clock, window=WINDOW),
-            clock=self.clock,
-            limits=LIMITS,
-            new_claim_id=lambda: f"claim-{next(ids)}",
-            is_draining=lambda: self.is_draining,
-        )
-        self.failover = failover
-
-    def stop_the_clock(self) -> FakeClock:
-        """Let time pass only when it is moved, for the courier and what it sends through."""
-        self.courier._clock = self.failover._clock = FakeClock(auto=False)
-        return self.failover._clock
-
-    async def deliver(self, message: Mail | Message) -> Verdict:
-        if isinstance(message, Mail):
-            message = message_for(message)
-        delivery = Delivery(message, "r", 1, self.clock.now() + 30.0, self.clock.time())
-        return await self.courier.deal_with(delivery)
-
-    async def entry(self, mail: Mail) -> Entry:
-        entry = await self.ledger.find(mail.id)
-        assert entry is not None
-        return entry
-
-    async def claim(self, mail: Mail, provider: str = "a") -> Claimed:
-        """Claim as another worker would."""
-        answer = await self.ledger.claim(
-            mail.id, claim_id="other", digest=digest(mail), provider=provider, lease=LIMITS.lease
-        )
-        assert isinstance(answer, Claimed)
-        return answer
+from tests.unit.runtime.courier_scene import LIMITS, LOOK_UP_AFTER, WINDOW, FlakyLedger, Scene, at, down, mail, unknown
 
 
 @pytest.fixture
 def scene() -> Scene:
     return Scene()
-
-
-def mail(**changes: Any) -> Mail:
-    fields = {"from_": Address(email="a@example.org"), "to": (Address(email="b@example.org"),), "subject": "s"}
-    return Mail(**(fields | {"text": "t"} | changes))
-
-
-def down(name: str = "a") -> ProviderDownError:
-    return ProviderDownError("down", provider=name)
-
-
-def unknown(*, takes: bool) -> Answer:
-    return Answer(OutcomeUnknownError("no answer", provider="a"), takes=takes)
-
-
-def at(moment: float) -> datetime:
-    return datetime.fromtimestamp(moment, UTC)
 
 
 async def test_an_accepted_mail_is_recorded_as_sent_and_acked(scene: Scene) -> None:
@@ -183,29 +82,9 @@ async def test_a_refused_mail_that_comes_again_before_its_dead_letter_is_durable
 
     assert isinstance(first, DeadLetter)
     assert await scene.deliver(one) == first
-    await scene.ledger.park(one.id)
+    await scene.ledger.park(one.id, token=(await scene.entry(one)).token)
     assert await scene.deliver(one) == Ack()
     assert len(scene.a.attempts) == 1
-
-
-async def test_a_mail_that_no_provider_took_is_free_and_given_back(scene: Scene) -> None:
-    one = mail()
-    scene.a.then(down())
-    scene.b.then(down("b"))
-    verdict = await scene.deliver(one)
-
-    assert isinstance(verdict, GiveBack)
-    assert (await scene.entry(one)).state is State.FREE
-    assert await scene.deliver(one) == Ack()
-
-
-async def test_with_all_providers_down_nothing_is_claimed_or_sent(scene: Scene) -> None:
-    for breaker in scene.breakers.values():
-        breaker.lock_out(100.0)
-    one = mail()
-
-    assert await scene.deliver(one) == GiveBack(100.0)
-    assert await scene.ledger.find(one.id) is None
 
 
 async def test_a_mail_that_another_worker_sends_is_given_back_until_that_lease_ends(scene: Scene) -> None:
@@ -253,7 +132,7 @@ async def test_an_expired_mail_is_dead_lettered_and_not_sent(scene: Scene) -> No
 
     assert isinstance(verdict, DeadLetter)
     assert verdict.reason is DeadReason.EXPIRED
-    await scene.ledger.park(one.id)
+    await scene.ledger.park(one.id, token=(await scene.entry(one)).token)
     assert await scene.deliver(one) == Ack()
     assert not scene.a.attempts
 
@@ -339,7 +218,7 @@ async def test_hold_is_left_to_a_person_and_never_sent_again(scene: Scene) -> No
 
     assert isinstance(verdict, DeadLetter)
     assert verdict.reason is DeadReason.IN_DOUBT
-    await scene.ledger.park(one.id)
+    await scene.ledger.park(one.id, token=(await scene.entry(one)).token)
     assert await scene.deliver(one) == Ack()
     assert (await scene.entry(one)).state is State.IN_DOUBT
 
@@ -489,43 +368,3 @@ async def test_an_acceptance_is_recorded_also_by_a_worker_that_is_stopped_while_
         await delivering
 
     assert (await scene.entry(one)).state is State.SENT
-
-
-async def test_a_mail_that_fails_everywhere_rests_ever_longer(scene: Scene) -> None:
-    one = mail()
-    scene.a.always(down())
-    scene.b.always(down("b"))
-    rests = []
-    for _ in range(9):
-        verdict = await scene.deliver(one)
-        assert isinstance(verdict, GiveBack)
-        rests.append(verdict.delay)
-        for breaker in scene.breakers.values():
-            breaker.reset()
-
-    assert rests == sorted(rests)
-    assert rests[-1] == 60.0
-
-
-async def test_a_mail_waits_for_a_provider_that_is_only_busy(scene: Scene) -> None:
-    scene.failover._routes[1].breaker.lock_out(1_000.0)
-    busy = scene.failover._routes[0]
-    places = [scene.failover.choose(mail()) for _ in range(busy.limit.limit)]
-    clock = scene.stop_the_clock()
-    delivering = asyncio.ensure_future(scene.deliver(mail()))
-    await wait_until(lambda: clock._sleepers, within=5.0)
-    scene.failover.give_back(places.pop())
-
-    assert await asyncio.wait_for(delivering, 5.0) == Ack()
-
-
-async def test_a_mail_that_waits_for_a_provider_is_given_back_when_the_worker_drains(scene: Scene) -> None:
-    for breaker in scene.breakers.values():
-        breaker.lock_out(4.0)
-    clock = scene.stop_the_clock()
-    delivering = asyncio.ensure_future(scene.deliver(mail()))
-    await wait_until(lambda: clock._sleepers, within=5.0)
-    scene.is_draining = True
-    await clock.advance(0.3)
-
-    assert await asyncio.wait_for(delivering, 5.0) == GiveBack(0.0)

@@ -7,7 +7,7 @@ from postman.core.protocol import State
 from postman.core.verdict import Ack, GiveBack
 from postman.errors import OutcomeUnknownError
 from postman.testing.provider import Answer
-from tests.unit.runtime.test_courier import Scene, mail, unknown
+from tests.unit.runtime.courier_scene import Scene, mail, unknown
 
 
 @pytest.fixture

@@ -83,6 +83,7 @@ class ScriptedProvider:
     """Answers each mail as the course of that mail says."""
 
     look_up_after = 0.0
+    idempotent_for = 0.0
     timeout = TIMEOUT
 
     def __init__(self, name: str, rounds: dict[str, Round]) -> None:

@@ -50,6 +50,7 @@ class Plan:
     delay: float = 0.05
     timeout: float = 10.0
     look_up_after: float = 0.0
+    idempotent_for: float = 0.0
     asked: list[tuple[float, str]] = field(default_factory=list)
     answered: list[tuple[float, ProviderError | None]] = field(default_factory=list)
     taken: Counter[str] = field(default_factory=Counter)

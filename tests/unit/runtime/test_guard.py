@@ -5,61 +5,45 @@ import asyncio
 from postman.runtime.guard import Guard
 
 
-async def test_it_gives_what_is_free() -> None:
+def test_it_gives_what_is_free() -> None:
     guard = Guard(5)
 
-    assert await guard.enter(3) == 3
-    assert await guard.enter(3) == 2
+    assert guard.enter(3) == 3
+    assert guard.enter(3) == 2
+    assert guard.enter(3) == 0
     assert guard.held == 5
 
 
-async def test_who_finds_it_full_waits_until_a_place_is_left() -> None:
+def test_leaving_is_news_and_makes_room() -> None:
     guard = Guard(2)
-    await guard.enter(2)
-    waiting = asyncio.ensure_future(guard.enter(5))
-    await asyncio.sleep(0)
-    assert not waiting.done()
+    guard.enter(2)
+    assert not guard.news.is_set()
     guard.exit()
 
-    assert await waiting == 1
+    assert guard.news.is_set()
+    assert guard.free == 1
 
 
-async def test_closing_lets_nobody_in_and_wakes_who_waits() -> None:
-    guard = Guard(1)
-    await guard.enter()
-    waiting = [asyncio.ensure_future(guard.enter()) for _ in range(3)]
-    await asyncio.sleep(0)
-    guard.close()
-    guard.close()
-
-    assert await asyncio.gather(*waiting) == [0, 0, 0]
-    assert await guard.enter() == 0
-    assert guard.is_closed
-
-
-async def test_a_waiter_that_gives_up_passes_its_turn_on() -> None:
-    guard = Guard(1)
-    await guard.enter()
-    first, second = (asyncio.ensure_future(guard.enter()) for _ in range(2))
-    await asyncio.sleep(0)
+def test_with_fewer_places_than_are_taken_nobody_gets_in_until_enough_are_left() -> None:
+    guard = Guard(5)
+    guard.enter(5)
+    guard.capacity = 3
+    assert guard.free == 0
+    guard.exit(2)
+    assert guard.enter(1) == 0
     guard.exit()
-    first.cancel()
 
-    assert await asyncio.wait_for(second, 1.0) == 1
+    assert guard.enter(2) == 1
 
 
-async def test_many_waiters_all_get_in_in_the_end() -> None:
+async def test_closing_lets_nobody_in_and_is_news() -> None:
     guard = Guard(3)
-    served = 0
+    waiting = asyncio.ensure_future(guard.wait_until_closed())
+    await asyncio.sleep(0)
+    guard.close()
+    guard.close()
 
-    async def serve() -> None:
-        nonlocal served
-        places = await guard.enter(2)
-        await asyncio.sleep(0)
-        assert guard.held <= 3
-        guard.exit(places)
-        served += 1
-
-    await asyncio.wait_for(asyncio.gather(*(serve() for _ in range(200))), 5.0)
-    assert served == 200
-    assert guard.held == 0
+    assert guard.is_closed
+    assert guard.news.is_set()
+    assert guard.enter(2) == 0
+    await asyncio.wait_for(waiting, 1.0)

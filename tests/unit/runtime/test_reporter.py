@@ -9,7 +9,8 @@ import pytest
 import structlog
 
 from postman.adapters.memory import MemoryRoster
-from postman.core.fleet.reports import STOPPED, ProviderStanding, ProviderWork, WorkerReport, WorkWindow
+from postman.core.fleet.reports import STOPPED, ProviderStanding, ProviderWork, ShardWork, WorkerReport, WorkWindow
+from postman.core.layout import Layout
 from postman.errors import LedgerUnavailableError
 from postman.runtime.meter import Meter
 from postman.runtime.reporter import Identity, Reporter, Reporting
@@ -69,6 +70,8 @@ class Scene:
             clock=self.clock,
             standings=lambda: self.standings,
             local_fault=lambda: "cut off",
+            layout=lambda: Layout(publish=4, consume=6, epoch=3),
+            shards=lambda: {"2": ShardWork(held=1)},
             leave=self.left.append,
         )
 
@@ -120,6 +123,7 @@ async def test_a_report_says_who_and_how(scene: Scene) -> None:
     assert (report.worker, report.host, report.pid, report.slots, report.window) == (ME, "host", 7, 10, WINDOW)
     assert report.providers == scene.standings
     assert (report.local_fault, report.leaving) == ("cut off", "")
+    assert (report.layout, report.reads, report.shards) == (3, 6, {"2": ShardWork(held=1)})
     assert report.windows[0].work == {"a": ProviderWork(1.0, 4.0, 4.0, 16.0)}
 
 

@@ -12,8 +12,8 @@ from postman.errors import LedgerUnavailableError, ProviderDownError
 from postman.runtime.reporter import Identity, Reporting
 from postman.testing.provider import Answer
 from postman.testing.waiting import wait_until
-from tests.unit.runtime.test_worker import Scene as WorkerScene
-from tests.unit.runtime.test_worker import mails
+from tests.unit.runtime.worker_scene import Scene as WorkerScene
+from tests.unit.runtime.worker_scene import mails
 
 NEVER = 300.0
 

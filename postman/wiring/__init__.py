@@ -1,0 +1,31 @@
+"""The only room that knows both sides: it finds adapters by URL or kind and joins them to the runtime."""
+
+from postman.wiring.processes import open_observer, open_worker
+from postman.wiring.providers import behind_proxy, open_event_sources, open_failover, provider_entries
+from postman.wiring.stores import (
+    cluster_of,
+    open_layouts,
+    open_ledger,
+    open_producer,
+    open_roster,
+    open_shards,
+    open_suppressions,
+    system_clock,
+)
+
+__all__ = [
+    "behind_proxy",
+    "cluster_of",
+    "open_event_sources",
+    "open_failover",
+    "open_layouts",
+    "open_ledger",
+    "open_observer",
+    "open_producer",
+    "open_roster",
+    "open_shards",
+    "open_suppressions",
+    "open_worker",
+    "provider_entries",
+    "system_clock",
+]

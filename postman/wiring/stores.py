@@ -1,0 +1,110 @@
+"""Queues, ledgers and what lies beside them, by their URLs."""
+
+from typing import Final, TypeVar, cast
+
+import structlog
+
+from postman.adapters.clock import SystemClock
+from postman.config import Settings
+from postman.ports.clock import Clock
+from postman.ports.layouts import Layouts
+from postman.ports.ledger import Ledger
+from postman.ports.opening import Cluster, OpenLayouts, OpenLedger, OpenRoster, OpenShards, OpenSuppressions
+from postman.ports.queue import ShardMap
+from postman.ports.roster import Roster
+from postman.ports.suppressions import Suppressions
+from postman.runtime.producer import PATIENCE, Producer
+from postman.wiring.loading import has, load
+
+__all__ = [
+    "cluster_of",
+    "open_layouts",
+    "open_ledger",
+    "open_producer",
+    "open_roster",
+    "open_shards",
+    "open_suppressions",
+    "system_clock",
+]
+
+_LOG = structlog.get_logger("postman.wiring")
+_P = TypeVar("_P", bound=Producer)
+
+_DEFAULT_LEDGER: Final = "sqlite:"
+
+
+def open_shards(settings: Settings, *, clock: Clock | None = None) -> ShardMap:
+    """Return the queues that the settings name; no connection is made yet."""
+    scheme, _, rest = settings.queue.partition(":")
+    opening = cast("OpenShards", load("postman.queues", scheme, "POSTMAN_QUEUE"))
+    return opening(rest, cluster_of(settings, clock))
+
+
+def open_ledger(settings: Settings, *, clock: Clock | None = None) -> Ledger:
+    """Return the ledger that the settings name; no connection is made yet."""
+    scheme, _, rest = settings.ledger.partition(":")
+    opening = cast("OpenLedger", load("postman.ledgers", scheme, "POSTMAN_LEDGER"))
+    return opening(rest, cluster_of(settings, clock))
+
+
+def open_layouts(settings: Settings, *, clock: Clock | None = None) -> Layouts | None:
+    """Return the layout's store beside the ledger, None where its adapter keeps none; no connection is made yet."""
+    scheme, _, rest = settings.ledger.partition(":")
+    if not has("postman.layouts", scheme):
+        return None
+    opening = cast("OpenLayouts", load("postman.layouts", scheme, "POSTMAN_LEDGER"))
+    return opening(rest, cluster_of(settings, clock))
+
+
+def open_roster(settings: Settings, *, clock: Clock | None = None) -> Roster | None:
+    """Return the roster beside the ledger, None where that ledger's adapter keeps none; no connection is made yet."""
+    scheme, _, rest = settings.ledger.partition(":")
+    if not has("postman.rosters", scheme):
+        return None
+    opening = cast("OpenRoster", load("postman.rosters", scheme, "POSTMAN_LEDGER"))
+    return opening(rest, cluster_of(settings, clock))
+
+
+def open_suppressions(settings: Settings, *, clock: Clock | None = None) -> Suppressions | None:
+    """Return the suppression list beside the ledger, None where its adapter keeps none; no connection is made yet."""
+    scheme, _, rest = settings.ledger.partition(":")
+    if not has("postman.suppressions", scheme):
+        return None
+    opening = cast("OpenSuppressions", load("postman.suppressions", scheme, "POSTMAN_LEDGER"))
+    return opening(rest, cluster_of(settings, clock))
+
+
+def open_producer(settings: Settings, kind: type[_P], *, patience: float = PATIENCE) -> _P:
+    """Return a producer of this *kind*; it opens the rest later, in its own thread, but a wrong setting shows now."""
+    load("postman.queues", settings.queue.partition(":")[0], "POSTMAN_QUEUE")
+    return kind(
+        lambda: open_shards(settings),
+        clock=SystemClock(),
+        patience=patience,
+        open_layouts=lambda: _layouts_to_follow(settings),
+        hand=settings.shard_hand,
+    )
+
+
+def _layouts_to_follow(settings: Settings) -> Layouts | None:
+    """Return what a producer follows: nothing where it was told of no ledger, as the default is a file of its own."""
+    if settings.ledger == _DEFAULT_LEDGER and not settings.queue.startswith(_DEFAULT_LEDGER):
+        _LOG.info("layout_not_followed", reason="POSTMAN_LEDGER is not set, so POSTMAN_SHARDS counts")
+        return None
+    return open_layouts(settings)
+
+
+def system_clock() -> Clock:
+    """Return the clock of the machine."""
+    return SystemClock()
+
+
+def cluster_of(settings: Settings, clock: Clock | None = None) -> Cluster:
+    """Return what queues and ledgers are told when they are opened."""
+    return Cluster(
+        clock=clock or SystemClock(),
+        project=settings.project,
+        prefix=settings.prefix,
+        shards=settings.shards,
+        ack_deadline=settings.ack_deadline,
+    )
