@@ -22,7 +22,6 @@ from secrets import token_hex
 from tempfile import TemporaryDirectory
 from typing import Final
 
-import httpx
 import orjson
 
 from postman import Mail
@@ -39,9 +38,10 @@ from postman.runtime.producer import Producer
 from postman.testing.emulators import Emulators, Service
 from postman.testing.waiting import wait_until
 from postman.wiring import open_producer
-from tests.chaos.checker import Accepted, Breach, Evidence, Letter, breaches
+from tests.chaos.checker import Breach, Evidence, Letter, breaches, history_of
 from tests.chaos.fleet import Fleet
 from tests.chaos.processes import Processes, clean_environment
+from tests.chaos.staging import accepted_at, settings_for, start_sandbox
 from tests.chaos.together import ensure
 from tests.chaos.watch import Watch
 
@@ -51,24 +51,6 @@ _WORKERS: Final = 3
 _ACK_DEADLINE: Final = 10.0
 _LIMIT: Final = 240.0
 """Seconds within which a change, or the rest of the mails, must come to its end."""
-_PROVIDERS: Final = """\
-[[provider]]
-name = "sendgrid"
-kind = "sendgrid"
-base_url = "{sendgrid_url}"
-api_key = "env:SENDGRID_API_KEY"
-timeout = 2.0
-look_up_after = 4.0
-
-[[provider]]
-name = "mailgun"
-kind = "mailgun"
-domain = "mg.example.org"
-base_url = "{mailgun_url}"
-api_key = "env:MAILGUN_API_KEY"
-timeout = 2.0
-look_up_after = 4.0
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +79,8 @@ class Figures:
     published_twice: int
     """Of these, those that were put into a second shard, by a producer that never learns."""
     accepted: int
+    poison: int
+    """Mails that two killed workers had in hand, and that rest as dead letters, as they must."""
     kills: int
     """Workers that were killed."""
     broken_off: int
@@ -120,6 +104,7 @@ class Figures:
         rows = [
             ("mails", f"{self.mails}, {self.published_twice} of them in two shards"),
             ("accepted", str(self.accepted)),
+            ("parked as poison", str(self.poison)),
             ("workers killed", str(self.kills)),
             ("operators killed", str(self.broken_off)),
             *(
@@ -221,9 +206,7 @@ class _Scene:
         )
 
     async def evidence(self) -> Evidence:
-        async with httpx.AsyncClient(timeout=60.0, trust_env=False) as client:
-            document = (await client.get(f"{self.sandbox_url}/api/mails")).raise_for_status().json()
-        accepted = [Accepted(each["mail_id"], each["provider"], each["message_id"]) for each in document["mails"]]
+        accepted = await accepted_at(self.sandbox_url)
         dead = [self.shards.dead(shard) for shard in range(max(self.plan.shards))]
         letters = await asyncio.gather(*(queue.pull(max_deliveries=100, wait=1.0) for queue in dead))
         found = [Letter.of(each.message) for deliveries in letters for each in deliveries]
@@ -286,10 +269,12 @@ async def play(plan: Plan, folder: Path, emulators: Emulators) -> Figures:
         await scene.fleet.stop_all()
         evidence = await scene.evidence()
     surprises = [Breach("", f"a worker met what nobody expected: {line}") for line in scene.fleet.surprises()]
+    surprises += _undeserved(evidence)
     return Figures(
         mails=len(scene.published),
         published_twice=len(scene.twice),
         accepted=len(evidence.accepted),
+        poison=len({letter.mail_id for letter in evidence.letters if letter.reason == "poison"}),
         kills=scene.fleet.kills,
         broken_off=scene.broken_off,
         phases=phases,
@@ -315,39 +300,20 @@ async def _open(plan: Plan, folder: Path, emulators: Emulators) -> AsyncIterator
         stack.push_async_callback(ledger.aclose)
         await ensure(shards)
         processes = await stack.enter_async_context(Processes(folder))
-        environ = _settings(hosts, folder, cluster)
-        url = await _start_sandbox(processes, environ, folder)
+        settings = settings_for(cluster, folder, pubsub=hosts[Service.PUBSUB.variable], health_window=2.0)
+        environ = {**clean_environment(), **hosts, **settings}
+        url = await start_sandbox(processes, environ, folder)
         fleet = Fleet(processes, environ, dice)
         yield _Scene(plan, folder, processes, environ, dice, fleet, Watch(ledger), shards, url)
 
 
-def _settings(hosts: Mapping[str, str], folder: Path, cluster: Cluster) -> dict[str, str]:
-    return {
-        **clean_environment(),
-        **hosts,
-        "POSTMAN_QUEUE": f"pubsub:{hosts[Service.PUBSUB.variable]}",
-        "POSTMAN_LEDGER": "firestore:",
-        "POSTMAN_PREFIX": cluster.prefix,
-        "POSTMAN_SHARDS": str(cluster.shards),
-        "POSTMAN_PROVIDERS": str(folder / "providers.toml"),
-        "POSTMAN_CONCURRENCY": "20",
-        "POSTMAN_ACK_DEADLINE": f"{cluster.ack_deadline:g}",
-        "POSTMAN_DOUBT_WINDOW": "5",
-        "POSTMAN_GRACE": "5",
-        "POSTMAN_HEALTH_WINDOW": "2",
-        "SENDGRID_API_KEY": "SG.sandbox",
-        "MAILGUN_API_KEY": "key-sandbox",
-    }
-
-
-async def _start_sandbox(processes: Processes, environ: Mapping[str, str], folder: Path) -> str:
-    """Start the providers, and write the document that names them; return their page."""
-    ports = ("--port", "0", "--sendgrid-port", "0", "--mailgun-port", "0")
-    await processes.start("sandbox", "sandbox", "--json", *ports, environ=environ)
-    await processes.wait_for("sandbox", "mailgun_url")
-    ready = orjson.loads(processes.log("sandbox").read_bytes())
-    (folder / "providers.toml").write_text(_PROVIDERS.format(**ready), encoding="utf-8")
-    return str(ready["url"])
+def _undeserved(evidence: Evidence) -> list[Breach]:
+    """Return the dead letters that a run without bad mails cannot explain: only two workers' ends are a reason."""
+    return [
+        Breach(letter.mail_id, f"dead-lettered as {letter.reason}", history_of(evidence.entries.get(letter.mail_id)))
+        for letter in evidence.letters
+        if letter.reason != "poison" or evidence.entries[letter.mail_id].lapses < 2
+    ]
 
 
 def _mail(mail_id: str) -> Mail:

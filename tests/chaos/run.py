@@ -38,6 +38,7 @@ from postman.wiring import open_shards as open_queues
 from tests.chaos.checker import Accepted, Evidence, Letter
 from tests.chaos.fleet import Fleet
 from tests.chaos.processes import Processes, clean_environment
+from tests.chaos.staging import accepted_at, settings_for, start_sandbox
 from tests.chaos.storm import PROVIDER_FAULTS, Line, cut_now_and_then, freeze_now_and_then
 from tests.chaos.together import ensure
 from tests.chaos.watch import MOST_OPEN, Watch
@@ -51,25 +52,6 @@ _REFUSED: Final = 100
 _EXPIRED: Final = 200
 """Of so many mails one is refused by every provider, one is too old."""
 _TWICE: Final = 0.02
-
-_PROVIDERS: Final = """\
-[[provider]]
-name = "sendgrid"
-kind = "sendgrid"
-base_url = "{sendgrid_url}"
-api_key = "env:SENDGRID_API_KEY"
-timeout = 2.0
-look_up_after = {look_up_after}
-
-[[provider]]
-name = "mailgun"
-kind = "mailgun"
-domain = "mg.example.org"
-base_url = "{mailgun_url}"
-api_key = "env:MAILGUN_API_KEY"
-timeout = 2.0
-look_up_after = {look_up_after}
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +154,7 @@ class _Scene:
         await self._wait_for(lambda: not self.watch.open)
 
     async def evidence(self) -> Evidence:
-        accepted = await _accepted(self.sandbox_url)
+        accepted = await accepted_at(self.sandbox_url)
         dead = [self.shards.dead(shard) for shard in range(self.shards.count)]
         letters = [letter for queue in await asyncio.gather(*map(_letters, dead)) for letter in queue]
         open_ones = {mail_id: await self.watch.ledger.find(mail_id) for mail_id in self.watch.open}
@@ -281,7 +263,9 @@ async def _open(plan: Plan, folder: Path) -> AsyncIterator[_Scene]:
         await ensure(shards)
         processes = await stack.enter_async_context(Processes(folder))
         environ = _settings(bare, lines, folder, cluster)
-        url = await _start_sandbox(processes, environ, folder, plan)
+        look_up_after = 4.0 if plan.can_be_asked else 0.0
+        url = await start_sandbox(processes, environ, folder, look_up_after=look_up_after)
+        await _let_them_be_troublesome(url)
         fleet = Fleet(processes, environ, dice)
         yield _Scene(plan, emulators, dice, lines, fleet, Watch(ledger), shards, environ, url)
 
@@ -292,40 +276,15 @@ def _settings(bare: Mapping[str, str], lines: Sequence[Line], folder: Path, clus
         **bare,
         "GOOGLE_CLOUD_PROJECT": cluster.project,
         "FIRESTORE_EMULATOR_HOST": hosts[Service.FIRESTORE],
-        "POSTMAN_QUEUE": f"pubsub:{hosts[Service.PUBSUB]}",
-        "POSTMAN_LEDGER": "firestore:",
-        "POSTMAN_PREFIX": cluster.prefix,
-        "POSTMAN_SHARDS": str(cluster.shards),
-        "POSTMAN_PROVIDERS": str(folder / "providers.toml"),
-        "POSTMAN_CONCURRENCY": "20",
-        "POSTMAN_ACK_DEADLINE": f"{cluster.ack_deadline:g}",
-        "POSTMAN_DOUBT_WINDOW": "5",
-        "POSTMAN_GRACE": "5",
-        "POSTMAN_HEALTH_WINDOW": "0",
-        "SENDGRID_API_KEY": "SG.sandbox",
-        "MAILGUN_API_KEY": "key-sandbox",
+        **settings_for(cluster, folder, pubsub=hosts[Service.PUBSUB], health_window=0.0),
     }
 
 
-async def _start_sandbox(processes: Processes, environ: Mapping[str, str], folder: Path, plan: Plan) -> str:
-    """Start the providers, write the document that names them, and let them be troublesome; return their page."""
-    ports = ("--port", "0", "--sendgrid-port", "0", "--mailgun-port", "0")
-    await processes.start("sandbox", "sandbox", "--json", *ports, environ=environ)
-    await processes.wait_for("sandbox", "mailgun_url")
-    ready = orjson.loads(processes.log("sandbox").read_bytes())
-    look_up_after = 4.0 if plan.can_be_asked else 0.0
-    (folder / "providers.toml").write_text(_PROVIDERS.format(look_up_after=look_up_after, **ready), encoding="utf-8")
+async def _let_them_be_troublesome(sandbox_url: str) -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
         for provider in ("sendgrid", "mailgun"):
-            answer = await client.put(f"{ready['url']}/api/faults/{provider}", json=list(PROVIDER_FAULTS))
+            answer = await client.put(f"{sandbox_url}/api/faults/{provider}", json=list(PROVIDER_FAULTS))
             answer.raise_for_status()
-    return str(ready["url"])
-
-
-async def _accepted(url: str) -> list[Accepted]:
-    async with httpx.AsyncClient(timeout=60.0, trust_env=False) as client:
-        document = orjson.loads((await client.get(f"{url}/api/mails")).raise_for_status().content)
-    return [Accepted(each["mail_id"], each["provider"], each["message_id"]) for each in document["mails"]]
 
 
 async def _letters(queue: Queue) -> list[Letter]:

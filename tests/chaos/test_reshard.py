@@ -17,7 +17,7 @@ async def test_no_mail_is_lost_or_doubled_while_shards_come_and_go(
     figures = await play(plan, tmp_path, pubsub)
 
     assert not figures.breaches, str(figures)
-    assert figures.accepted == figures.mails > 300
-    assert figures.kills > 3
+    assert figures.accepted + figures.poison == figures.mails > 300
+    assert 3 < figures.kills > figures.poison
     assert figures.broken_off == 2
     assert figures.published_twice > 0

@@ -45,8 +45,8 @@ def postman(tmp_path: Path, forks: Forks, sandbox: SandboxProcess) -> Postman:
     return postman
 
 
-def _publish(postman: Postman, count: int) -> list[str]:
-    ids = [f"m-{number}" for number in range(count)]
+def _publish(postman: Postman, count: int, *, begin: int = 0) -> list[str]:
+    ids = [f"m-{number}" for number in range(begin, begin + count)]
     ran = postman("publish", write_lines(postman.folder / "mails.jsonl", map(mail, ids)))
     assert ran.status == 0, ran.err
     return ids
@@ -59,20 +59,24 @@ def _wait_for_requests(sandbox: SandboxProcess, count: int) -> None:
 def test_a_stopped_worker_finishes_what_is_in_flight_and_leaves_the_rest_to_others(
     postman: Postman, sandbox: SandboxProcess
 ) -> None:
-    ids = _publish(postman, 200)
     postman.use(sandbox, timeout=10.0)
-    sandbox.fail("slow", seconds=4.0)
+    sandbox.fail("slow", seconds=0.3)
+    first_ids = _publish(postman, 100)
     with postman.start("worker") as first:
-        _wait_for_requests(sandbox, 50)
+        sandbox.wait_for(first_ids, within=20.0)  # meanwhile the worker learns that 50 at once are welcome
+        sandbox.fail("slow", seconds=6.0)
+        answered = sandbox.requests()
+        ids = _publish(postman, 200, begin=100)
+        _wait_for_requests(sandbox, answered + 50)
         stopped = time.monotonic()
         first.signal(signal.SIGTERM)
         assert first.ended(within=_GRACE) == 0, first.err.read_text()
         assert time.monotonic() - stopped < _GRACE
     [draining] = first.events("worker_draining")
-    assert draining["in_flight"] >= 50
+    assert draining["in_flight"] == 50
     assert not first.events("in_doubt")
     sandbox.recover()
-    assert draining["in_flight"] <= len(sandbox.accepted()) < 200
+    assert len(sandbox.accepted()) == 150
 
     with postman.working():
         sandbox.wait_for(ids, within=2.0)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
-from statistics import mean, quantiles
+from statistics import mean, median, quantiles
 
 import pytest
 
@@ -51,11 +51,13 @@ class Provider:
     idempotent_for: float = 0.0
     sent: dict[str, float] = field(default_factory=dict)
     """When each mail was handed over, by `time.monotonic`."""
+    is_immune: bool = False
+    """Whether it takes a poisonous mail as it takes the others."""
     poisoned: int = 0
     """How often a poisonous mail was tried."""
 
     async def send(self, mail: Mail, *, timeout: float | None = None) -> Receipt:
-        if mail.subject == POISON:
+        if mail.subject == POISON and not self.is_immune:
             self.poisoned += 1
             await asyncio.sleep(POISON_TAKES)
             raise ZeroDivisionError
@@ -148,9 +150,13 @@ class Cloud:
         await wait_until(lambda: self.provider.sent.keys() >= set(mails), within=60.0, what="that all is sent")
         return [self.provider.sent[each] - self.published[each] for each in mails]
 
+    async def p99_of_others(self) -> float:
+        """Return the delay that one of a hundred mails exceeds, for five seconds, without the first shard."""
+        return quantiles(await self.flow(5.0, 30.0, range(1, self.shards)), n=100)[98]
 
-def p99(delays: Sequence[float]) -> float:
-    return quantiles(delays, n=100)[98]
+
+def told(delays: Sequence[float]) -> str:
+    return ", ".join(f"{1e3 * delay:.0f}" for delay in delays)
 
 
 async def test_a_storm_of_poison_in_one_shard_hardly_delays_the_others(
@@ -158,23 +164,28 @@ async def test_a_storm_of_poison_in_one_shard_hardly_delays_the_others(
 ) -> None:
     """More bad mails than there are places come back again and again: the worst delays elsewhere do not double.
 
-    Delays below 50 ms count as 50: there the machine's noise is measured.
+    Calm and storm take turns, and the middle one of three is taken of each, so that one hiccup of the machine decides
+    nothing. Delays below 50 ms count as 50: there the machine's noise is measured.
     """
     cloud = Cloud(project, prefix, shards=16, concurrency=10)
-    others = range(1, 16)
+    calm, storm, tries = list[float](), list[float](), 0
     async with cloud.working():
-        calm = p99(await cloud.flow(15.0, 30.0, others))
-        await asyncio.gather(*(cloud.publish(0, POISON) for _ in range(250)))
-        await asyncio.sleep(1.0)
-        tries = cloud.provider.poisoned
-        storm = p99(await cloud.flow(15.0, 30.0, others))
-        tries = cloud.provider.poisoned - tries
+        for _ in range(3):
+            calm.append(await cloud.p99_of_others())
+            await asyncio.gather(*(cloud.publish(0, POISON) for _ in range(150)))
+            await asyncio.sleep(1.0)
+            before = cloud.provider.poisoned
+            storm.append(await cloud.p99_of_others())
+            tries += cloud.provider.poisoned - before
+            cloud.provider.is_immune = True
+            await asyncio.sleep(1.0)
+            cloud.provider.is_immune = False
     print(  # noqa: T201 — figures
-        f"16 shards: p99 delay {1e3 * calm:.0f} ms in calm, {1e3 * storm:.0f} ms beside {tries} tries of poison"
+        f"16 shards: p99 delay {told(calm)} ms in calm, {told(storm)} ms beside {tries} tries of poison"
     )
 
     assert tries > STORM * WORKERS * 5 * 15.0 / POISON_TAKES, "the poison had its share of the places most of the time"
-    assert storm < 2 * max(calm, NOISE)
+    assert median(storm) < 2 * max(median(calm), NOISE)
 
 
 async def test_a_hot_shard_with_most_of_the_mails_does_not_fall_behind(
