@@ -107,10 +107,20 @@ run_tests() {
     inside --optional -- bash "$root/emulator.sh" pytest "$@"
 }
 
+# Whether the arguments name something to test, so that nothing must be added to them.
+has_path() {
+    local argument
+    for argument in "$@"; do
+        if [[ -e ${argument%%::*} ]]; then return; fi
+    done
+    return 1
+}
+
 # First the tests whose bounds are seconds, by themselves; then all others side by side. Status 5: none was chosen.
 run_pytest() {
-    local python=$venv/bin/python alone=0 others=0
-    ALONE=only "$python" -m pytest "$@" --numprocesses=0 || alone=$?
+    local python=$venv/bin/python alone=0 others=0 files=()
+    if ! has_path "$@"; then mapfile -t files < <(grep -rl --include='*.py' 'mark\.alone' tests); fi
+    ALONE=only "$python" -m pytest "$@" "${files[@]}" --numprocesses=0 || alone=$?
     ALONE=none "$python" -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder "$@" || others=$?
     if ((alone == 5)); then exit "$others"; fi
     if ((others == 5)); then exit "$alone"; fi

@@ -8,8 +8,8 @@ import pytest
 from postman.testing.emulators import Emulators
 from tests.chaos.ghosts import play, told
 
-TRIALS = 8
-KILLS = 2
+TRIALS = 5
+KILLS = 1
 
 
 @pytest.mark.slow

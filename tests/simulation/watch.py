@@ -201,8 +201,9 @@ class Watch:
             self._stage.wrong(
                 f"S3 {mail_id}: {process.label} took it over before {claim.process.label}'s lease was over"
             )
-        if not claim.process.is_dead and claim.process.troubled_at < claim.granted_at - _SOON:
-            self._stage.wrong(f"S5 {mail_id}: in doubt without cause: nothing befell {claim.process.label}")
+        holder = claim.process  # one that stood still already when a late request of it was granted, stands there yet
+        if not holder.is_dead and not holder.is_paused and holder.troubled_at < claim.granted_at - _SOON:
+            self._stage.wrong(f"S5 {mail_id}: in doubt without cause: nothing befell {holder.label}")
 
     def _doubted(self, process: Process, mail_id: MailId, claim: _Claim, now: float) -> None:
         posts = [post for post in self._posts[mail_id] if post.process is process and post.began >= claim.granted_at]
