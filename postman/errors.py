@@ -17,6 +17,8 @@ PostmanError
 │   └── ClaimLostError          our claim was taken over: write nothing more in its name
 ├── LayoutError                 a change of the shards that would be unsafe, or makes no sense: nothing was changed
 │   └── LayoutChangedError      somebody else changed the layout meanwhile: look again
+├── DocumentError               the providers' document cannot be read, or not be changed so: nothing was changed
+│   └── DocumentChangedError    somebody else changed it meanwhile: look again
 ├── ForgedEventError            a provider's event that it did not sign: changes nothing
 ├── ProviderError               .provider .status .retry_after
 │   ├── MailRejectedError       this mail is refused: dead-letter, no failover, no mark against the provider
@@ -37,6 +39,8 @@ __all__ = [
     "ConfigError",
     "CredentialsError",
     "DeliverySettledError",
+    "DocumentChangedError",
+    "DocumentError",
     "EntryOfNewerVersionError",
     "ForgedEventError",
     "InvalidMailError",
@@ -119,6 +123,14 @@ class LayoutError(PostmanError):
 
 class LayoutChangedError(LayoutError):
     """The layout is no longer the one that the change was made from."""
+
+
+class DocumentError(PostmanError):
+    """The providers' document cannot be read or changed; the message says why. Nothing was changed."""
+
+
+class DocumentChangedError(DocumentError):
+    """The document is no longer the one that the change was made from."""
 
 
 class ProviderError(PostmanError):

@@ -3,10 +3,11 @@
 Adapters are found by the scheme of a URL, or by a provider's kind, through the
 entry points `postman.queues`, `postman.ledgers`, `postman.rosters` (by the
 ledger's URL; a ledger need not have one), `postman.layouts` and
-`postman.suppressions` (likewise), `postman.providers`, `postman.events` and
-`postman.observed` (by the provider's kind; a provider need not have events, nor
-be one that the proxy can observe: its mails then go to it directly). Each names
-a function of one of the shapes below. Opening makes no connection.
+`postman.suppressions` (likewise), `postman.documents` (by the scheme of
+POSTMAN_PROVIDERS), `postman.providers`, `postman.events` and `postman.observed`
+(by the provider's kind; a provider need not have events, nor be one that the
+proxy can observe: its mails then go to it directly). Each names a function of
+one of the shapes below. Opening makes no connection.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 
 from postman.ports.clock import Clock
+from postman.ports.documents import Documents
 from postman.ports.events import EventSource
 from postman.ports.layouts import Layouts
 from postman.ports.ledger import Ledger
@@ -26,6 +28,7 @@ from postman.ports.suppressions import Suppressions
 
 __all__ = [
     "Cluster",
+    "OpenDocuments",
     "OpenEvents",
     "OpenLayouts",
     "OpenLedger",
@@ -78,6 +81,8 @@ OpenShards = Callable[[str, Cluster], ShardMap]
 OpenLedger = Callable[[str, Cluster], Ledger]
 
 OpenLayouts = Callable[[str, Cluster], Layouts]
+
+OpenDocuments = Callable[[str, Cluster], Documents]
 
 OpenRoster = Callable[[str, Cluster], Roster]
 

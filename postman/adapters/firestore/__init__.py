@@ -1,4 +1,5 @@
 from postman.adapters.firestore._channel import Database
+from postman.adapters.firestore.documents import FirestoreDocuments, open_documents
 from postman.adapters.firestore.layouts import FirestoreLayouts, open_layouts
 from postman.adapters.firestore.ledger import FirestoreLedger, open_ledger
 from postman.adapters.firestore.roster import FirestoreRoster, open_roster
@@ -6,10 +7,12 @@ from postman.adapters.firestore.suppressions import FirestoreSuppressions, open_
 
 __all__ = [
     "Database",
+    "FirestoreDocuments",
     "FirestoreLayouts",
     "FirestoreLedger",
     "FirestoreRoster",
     "FirestoreSuppressions",
+    "open_documents",
     "open_layouts",
     "open_ledger",
     "open_roster",

@@ -1,5 +1,6 @@
 """What lives and dies with this process: queues and all stores, for tests, demonstrations and simulations."""
 
+from postman.adapters.memory.documents import MemoryDocuments, open_documents
 from postman.adapters.memory.layouts import MemoryLayouts, open_layouts
 from postman.adapters.memory.ledger import MemoryLedger, open_ledger
 from postman.adapters.memory.queue import MemoryQueue, MemoryShards, open_shards
@@ -7,12 +8,14 @@ from postman.adapters.memory.roster import MemoryRoster, open_roster
 from postman.adapters.memory.suppressions import MemorySuppressions, open_suppressions
 
 __all__ = [
+    "MemoryDocuments",
     "MemoryLayouts",
     "MemoryLedger",
     "MemoryQueue",
     "MemoryRoster",
     "MemoryShards",
     "MemorySuppressions",
+    "open_documents",
     "open_layouts",
     "open_ledger",
     "open_roster",
