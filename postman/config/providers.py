@@ -1,37 +1,28 @@
 """The providers' document.
 
-A TOML file with one `[[provider]]` table for each. Keys are references, never
-values: `env:NAME` or `file:PATH`. The document is read as a whole: one mistake
-refuses it, naming the provider and the field.
+TOML with one `[[provider]]` table for each. Keys are references, never values:
+`env:NAME`, `file:PATH` or `secret:NAME`. The document is read as a whole: one
+mistake refuses it, naming the line, the provider and the field.
 """
 
-import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from postman.config.lines import line_of
 from postman.errors import ConfigError
 from postman.ports.opening import ProviderSpec
 
-__all__ = ["Keys", "ProviderEntry", "read_providers"]
+__all__ = ["API_KEY", "ProviderEntry", "parse_providers"]
+
+API_KEY: Final = "api_key"
+"""The field of the key that a provider's mails are sent with."""
 
 _Seconds = Annotated[float, Field(gt=0, le=240, allow_inf_nan=False)]
-
-
-class Keys(Enum):
-    """Whose keys are read: nobody should hold what it does not need."""
-
-    SENDING = "sending"
-    """All of the providers that are enabled."""
-    EVENTS = "events"
-    """Those that prove events (options that end in `_key`); also of retired providers, whose events still come."""
-    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +30,31 @@ class ProviderEntry:
     """One provider and its place in the traffic."""
 
     spec: ProviderSpec
-    key_reference: str = field(repr=False)
+    """Without keys, until they were read: see `with_keys`."""
+    references: Mapping[str, str] = field(repr=False)
+    """Where its keys lie, by the field that names each: `api_key`, and options that end in `_key`."""
+    place: str
+    """The document, the line and the provider, to begin a complaint with."""
+    key_places: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The same with the line of each key's field."""
     weight: float = 1.0
     enabled: bool = True
     rate: float | None = None
     concurrency: int | None = None
+
+    def with_keys(self, keys: Mapping[str, SecretStr]) -> "ProviderEntry":
+        """Return the same with *keys* in the places of their fields."""
+        options = {name: value.get_secret_value() for name, value in keys.items() if name != API_KEY}
+        spec = replace(
+            self.spec,
+            api_key=keys.get(API_KEY, self.spec.api_key),
+            options={**self.spec.options, **options},
+        )
+        return replace(self, spec=spec)
+
+    def is_like(self, other: "ProviderEntry") -> bool:
+        """Whether nothing differs but the lines on which they stand."""
+        return replace(self, place=other.place, key_places=other.key_places) == other
 
 
 class _Table(BaseModel):
@@ -62,92 +73,90 @@ class _Table(BaseModel):
 
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_REFERENCE: Final = "must be a reference, env:NAME or file:PATH, never the key itself"
+_KINDS_OF_KEYS: Final = frozenset({"env", "file", "secret"})
+_REFERENCE: Final = "must be a reference, env:NAME, file:PATH or secret:NAME, never the key itself"
 
 
-def read_providers(
-    path: Path, environ: Mapping[str, str] = os.environ, *, keys: Keys = Keys.SENDING
-) -> Sequence[ProviderEntry]:
-    """Read the document at *path*, and of its keys what is needed; raises `ConfigError`."""
+def parse_providers(text: str, place: str) -> Sequence[ProviderEntry]:
+    """Return the providers in *text*, enabled or not, without their keys.
+
+    Raises `ConfigError` for the first mistake, which names *place*.
+    """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"POSTMAN_PROVIDERS: cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from None
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{place}: {error}") from None
     tables = document.pop("provider", [])
     if document:
-        raise ConfigError(f"{path}: {next(iter(document))}: only [[provider]] tables are known here")
+        raise ConfigError(f"{place}: {next(iter(document))}: only [[provider]] tables are known here")
     if not isinstance(tables, list) or not tables:
-        raise ConfigError(f"{path}: names no provider; it needs at least one [[provider]] table")
-    entries = [_entry(table, number, path, environ, keys=keys) for number, table in enumerate(tables, 1)]
-    _check_together(entries, path)
+        raise ConfigError(f"{place}: names no provider; it needs at least one [[provider]] table")
+    entries = [_entry(table, number, text, place) for number, table in enumerate(tables)]
+    _check_together(entries, place)
     return entries
 
 
-def _entry(table: object, number: int, path: Path, environ: Mapping[str, str], *, keys: Keys) -> ProviderEntry:
+def _entry(table: object, number: int, text: str, place: str) -> ProviderEntry:
     name = table.get("name") if isinstance(table, dict) else None
-    where = f"{path}: provider {name if isinstance(name, str) else number}"
+    whose = f"provider {name if isinstance(name, str) else number + 1}"
+
+    def where(fault: str) -> str:
+        line = line_of(text, number, fault)
+        return f"{place}: line {line}: {whose}" if line else f"{place}: {whose}"
+
     try:
         read = _Table.model_validate(table)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "table"
-        raise ConfigError(f"{where}: {place}: {first['msg']}") from None
-    sends = read.enabled and keys is Keys.SENDING
+        fault = ".".join(map(str, first["loc"])) or "table"
+        raise ConfigError(f"{where(fault)}: {fault}: {first['msg']}") from None
+    options = _options(read)
+    references = {API_KEY: read.api_key, **{name: options.pop(name) for name in list(options) if name.endswith("_key")}}
+    for fault, value in {**references, **options}.items():
+        if problem := _problem(value, is_key=fault in references):
+            raise ConfigError(f"{where(fault)}: {fault}: {problem}")
     spec = ProviderSpec(
         name=read.name,
         kind=read.kind,
-        api_key=_secret(read.api_key, f"{where}: api_key", path, environ, is_needed=sends),
+        api_key=SecretStr(""),
         base_url=read.base_url,
         timeout=read.timeout,
         look_up_after=read.look_up_after,
-        options=_options(read, where, path, environ, is_needed=sends or keys is Keys.EVENTS),
+        options=options,
     )
-    return ProviderEntry(spec, read.api_key, read.weight, read.enabled, read.rate, read.concurrency)
+    return ProviderEntry(
+        spec=spec,
+        references=references,
+        place=where("name"),
+        key_places={name: where(name) for name in references},
+        weight=read.weight,
+        enabled=read.enabled,
+        rate=read.rate,
+        concurrency=read.concurrency,
+    )
 
 
-def _options(read: _Table, where: str, path: Path, environ: Mapping[str, str], *, is_needed: bool) -> Mapping[str, str]:
-    options: dict[str, str] = {}
-    extra: Mapping[str, Any] = read.model_extra or {}
-    for name, value in extra.items():
-        if not isinstance(value, str):
-            raise ConfigError(f"{where}: {name}: must be a string")
-        is_key = name.endswith("_key")
-        place = f"{where}: {name}"
-        options[name] = (
-            _secret(value, place, path, environ, is_needed=is_needed).get_secret_value() if is_key else value
-        )
-    return options
+def _options(read: _Table) -> dict[str, Any]:
+    return dict(read.model_extra or {})
 
 
-def _secret(reference: str, where: str, path: Path, environ: Mapping[str, str], *, is_needed: bool) -> SecretStr:
-    kind, colon, rest = reference.partition(":")
-    if not colon or not rest or kind not in ("env", "file", "secret"):
-        raise ConfigError(f"{where}: {_REFERENCE}")
+def _problem(value: object, *, is_key: bool) -> str:
+    """Return what is wrong with the option or reference; nothing of a value that may be a key is shown."""
+    if not isinstance(value, str):
+        return "must be a string"
+    if not is_key:
+        return ""
+    kind, colon, rest = value.partition(":")
+    if not colon or not rest or kind not in _KINDS_OF_KEYS:
+        return _REFERENCE
     if kind == "env" and not _VARIABLE.fullmatch(rest):
-        raise ConfigError(f"{where}: what follows env: is no name of a variable; {_REFERENCE}")
-    if not is_needed:
-        return SecretStr("")
-    if kind == "secret":
-        raise ConfigError(f"{where}: secret: references are read on Google Cloud only; use env: or file: here")
-    value = environ.get(rest, "") if kind == "env" else _file(rest, where, path)
-    if not value.strip():
-        missing = f"the environment variable {rest} is not set" if kind == "env" else f"the file {rest} is empty"
-        raise ConfigError(f"{where}: {missing}")
-    return SecretStr(value.strip())
+        return f"what follows env: is no name of a variable; {_REFERENCE}"
+    return ""
 
 
-def _file(name: str, where: str, path: Path) -> str:
-    try:
-        return (path.parent / name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{where}: cannot read the file {name}: {error.__class__.__name__}") from None
-
-
-def _check_together(entries: Sequence[ProviderEntry], path: Path) -> None:
+def _check_together(entries: Sequence[ProviderEntry], place: str) -> None:
     names = [entry.spec.name for entry in entries]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ConfigError(f"{path}: provider {twice}: the name stands twice")
+    if twice := next((entry for entry in reversed(entries) if names.count(entry.spec.name) > 1), None):
+        raise ConfigError(f"{twice.place}: the name stands twice")
     if not any(entry.enabled for entry in entries):
-        raise ConfigError(f"{path}: no provider is enabled")
+        raise ConfigError(f"{place}: no provider is enabled")

@@ -47,7 +47,11 @@ class Settings(BaseModel):
     shard_choices: int = Field(default=0, ge=0, le=64)
     """Among how many random shards a busy worker chooses the one with the oldest mails; 0: among all."""
     providers: str = Field(default="")
-    """Path of the TOML file that names the providers."""
+    """Path of the TOML file that names the providers, or the store of their document, like `firestore:`."""
+    providers_seed: str = Field(default="", repr=False)
+    """What is put into that store where there is no document yet: JSON like {"provider": [{"name": …}]}."""
+    only_shards: str = Field(default="", pattern=r"^([0-9]+(, ?[0-9]+)*)?$")
+    """The shards that a worker opens, by number, separated by commas; empty: all."""
     proxy: str = Field(default="", pattern=r"^(https?://.+)?$")
     """Address of the observing proxy that mails are sent through; empty: none, they go to the providers directly."""
     concurrency: int = Field(default=50, ge=1, le=10_000)
@@ -66,6 +70,8 @@ class Settings(BaseModel):
     """How long a worker's own provider must be in order again before its traffic goes back, give or take a half."""
     health_window: float = Field(default=30.0, allow_inf_nan=False)
     """Every how many seconds a worker reports how it does, and looks how it compares; 0: never."""
+    probe_port: int = Field(default=0, ge=0, le=65535)
+    """Where a worker answers the platform's probes, `GET /live` and `GET /ready`; 0: nowhere."""
     log_level: str = Field(default="info", pattern=r"(?i)^(debug|info|warning|error|critical)$")
 
     @field_validator("health_window")
@@ -74,6 +80,11 @@ class Settings(BaseModel):
         if seconds and not 1 <= seconds <= _LONGEST_WINDOW:
             raise PydanticCustomError("window", "must be 0 (no reports) or from 1 to 300 seconds")
         return seconds
+
+    @property
+    def shards_only(self) -> frozenset[int]:
+        """The numbers in *only_shards*; empty: all."""
+        return frozenset(int(number) for number in self.only_shards.split(",") if number.strip())
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
@@ -110,5 +121,6 @@ _PROBLEMS: Final = {
         "string_pattern_mismatch",
     ): "must begin with a letter and have lower-case letters, digits and hyphens only",
     ("proxy", "string_pattern_mismatch"): "must be an http or https URL, like http://127.0.0.1:8090",
+    ("only_shards", "string_pattern_mismatch"): "must be numbers of shards with commas between, like 0,3",
     ("log_level", "string_pattern_mismatch"): "must be debug, info, warning, error or critical",
 }

@@ -7,7 +7,7 @@ from typing import Final
 
 from postman.core.fleet.health import Health, Judgement
 from postman.core.fleet.judgement import judge
-from postman.core.fleet.reports import STOPPED, ProviderStanding, WorkerReport
+from postman.core.fleet.reports import STOPPED, DocumentSeen, ProviderStanding, WorkerReport
 from postman.core.fleet.rules import Rules
 
 __all__ = ["LOOK_BACK", "Fleet", "ProviderLine", "WorkerLine", "fleet_of"]
@@ -42,6 +42,8 @@ class WorkerLine:
     said_at: float
     since: float | None
     """When its trouble began; None where it has none."""
+    document: DocumentSeen
+    """The providers' document as it goes by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class ProviderLine:
     """How many workers see its breaker in which state; *paused*: closed, but held back, as when throttled."""
     retry_after: float
     """Seconds until the first worker that is held back may try again; 0 where none is, or where one may now."""
+    weights: Sequence[float]
+    """Its share of the traffic in the document, as the workers know it; more than one while they follow a change."""
     problem: str
     """The last failure, of a worker whose breaker is not closed if there is one."""
 
@@ -116,6 +120,7 @@ def _worker(report: WorkerReport, judgement: Judgement, now: float) -> WorkerLin
         started=report.started,
         said_at=report.at,
         since=judgement.since,
+        document=report.document,
     )
 
 
@@ -144,12 +149,13 @@ class _Seen:
     state: str
     wait: float
     problem: str
+    weight: float
 
 
 def _seen(standing: ProviderStanding, age: float) -> _Seen:
     wait = max(0.0, standing.retry_after - max(0.0, age))
     is_paused = standing.breaker == _CLOSED and wait > 0
-    return _Seen(_PAUSED if is_paused else standing.breaker, wait, standing.problem)
+    return _Seen(_PAUSED if is_paused else standing.breaker, wait, standing.problem, standing.weight)
 
 
 def _provider(name: str, rate: float, total: float, seen: Sequence[_Seen]) -> ProviderLine:
@@ -161,6 +167,7 @@ def _provider(name: str, rate: float, total: float, seen: Sequence[_Seen]) -> Pr
         rate=rate,
         breakers=dict(sorted(Counter(each.state for each in seen).items())),
         retry_after=min((each.wait for each in barred), default=0.0),
+        weights=sorted({each.weight for each in seen}),
         problem=problems[0] if problems else "",
     )
 

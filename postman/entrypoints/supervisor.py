@@ -13,12 +13,13 @@ import os
 import signal
 from asyncio.subprocess import Process
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Final
 
 import structlog
 
 from postman.core.backoff import Backoff
+from postman.entrypoints.probes import Hearing
 from postman.ports.clock import Clock
 from postman.runtime.tasks import first_of
 
@@ -55,16 +56,24 @@ class Restarts:
 class Supervisor:
     """Keeps as many *processes* running until `stop`; *command* gives the arguments of each by its number, from 1 on.
 
-    SIGTERM tells a process to end; one that takes longer than *patience* seconds for it is killed.
+    SIGTERM tells a process to end; one that takes longer than *patience* seconds for it is killed. With *hearing* the
+    standard output of each goes there.
     """
 
     def __init__(
-        self, command: Callable[[int], Sequence[str]], *, processes: int, patience: float, clock: Clock
+        self,
+        command: Callable[[int], Sequence[str]],
+        *,
+        processes: int,
+        patience: float,
+        clock: Clock,
+        hearing: Hearing | None = None,
     ) -> None:
         self._command = command
         self._processes = processes
         self._patience = patience
         self._clock = clock
+        self._hearing = hearing
         self._running: dict[int, Process] = {}
         self._stopping = asyncio.Event()
         self._was_told = False
@@ -104,8 +113,13 @@ class Supervisor:
 
     async def _run(self, number: int, pipe: int) -> int | None:
         """Run one process to its end; return its exit status, which is negative for a signal."""
+        heard: AbstractContextManager[int | None] = self._hearing.process(number) if self._hearing else nullcontext()
+        with heard as stdout:
+            return await self._run_with(number, pipe, stdout)
+
+    async def _run_with(self, number: int, pipe: int, stdout: int | None) -> int | None:
         try:
-            process = await self._start(number, pipe)
+            process = await self._start(number, pipe, stdout)
         except OSError as error:
             _LOG.error("process_not_started", process=number, reason=type(error).__name__)
             return None
@@ -116,8 +130,10 @@ class Supervisor:
         del self._running[number]
         return process.returncode
 
-    async def _start(self, number: int, pipe: int) -> Process:
-        process = await asyncio.create_subprocess_exec(*self._command(number), stdin=pipe, start_new_session=True)
+    async def _start(self, number: int, pipe: int, stdout: int | None) -> Process:
+        process = await asyncio.create_subprocess_exec(
+            *self._command(number), stdin=pipe, stdout=stdout, start_new_session=True
+        )
         _LOG.info("process_started", process=number, pid=process.pid)
         return process
 
@@ -138,6 +154,8 @@ class Supervisor:
     def _drain(self) -> None:
         if not self._stopping.is_set():
             self._stopping.set()
+            if self._hearing:
+                self._hearing.is_draining = True
             self._tell_all()
 
     def _tell_all(self) -> None:

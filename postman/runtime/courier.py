@@ -91,7 +91,7 @@ class Courier:
         failover: Failover,
         doubts: Doubts,
         clock: Clock,
-        limits: Limits,
+        limits: Callable[[], Limits],
         new_claim_id: Callable[[], str],
         is_draining: Callable[[], bool],
         objection: Callable[[Mail], str] = lambda _: "",
@@ -170,14 +170,15 @@ class Courier:
     async def _with_place(
         self, mail: Mail, content: str, leave: Leave, span: Span, *, avoid: str
     ) -> "Verdict | _Again | None":
-        begun = self._clock.now()
+        limits = self._limits()
+        deadline = self._clock.now() + limits.budget
         try:
-            answer = await self._claim(mail.id, content, leave.provider)
+            answer = await self._claim(mail.id, content, leave.provider, limits.lease)
         except BaseException:
             self._failover.give_back(leave)
             raise
         if isinstance(answer, Claimed):
-            return await self._send_unless_suspect(mail, answer.claim, leave, begun, span)
+            return await self._send_unless_suspect(mail, answer.claim, leave, deadline, span)
         span.drop()
         self._failover.give_back(leave)
         match answer:
@@ -197,7 +198,7 @@ class Courier:
             case never:
                 assert_never(never)
 
-    async def _claim(self, mail_id: MailId, content: str, provider: str) -> Answer:
+    async def _claim(self, mail_id: MailId, content: str, provider: str, lease: float) -> Answer:
         """Claim, once more where the answer was lost; a claim that nobody will use is given back."""
         claim = partial(
             self._ledger.claim,
@@ -205,7 +206,7 @@ class Courier:
             claim_id=self._new_claim_id(),
             digest=content,
             provider=provider,
-            lease=self._limits.lease,
+            lease=lease,
         )
         try:
             return await self._twice(claim)
@@ -226,10 +227,10 @@ class Courier:
             await self._ledger.release(answer.claim, reason="its worker was stopped")
 
     async def _send_unless_suspect(
-        self, mail: Mail, claim: Claim, leave: Leave, begun: float, span: Span
+        self, mail: Mail, claim: Claim, leave: Leave, deadline: float, span: Span
     ) -> "Verdict | _Again | None":
         if not claim.lapses or self._suspects.is_alone(mail):
-            return await self._send(mail, claim, leave, begun, span)
+            return await self._send(mail, claim, leave, deadline, span)
         span.drop()
         self._failover.give_back(leave)
         try:
@@ -238,7 +239,7 @@ class Courier:
             return GiveBack(1.0)
         return None
 
-    async def _send(self, mail: Mail, claim: Claim, leave: Leave, begun: float, span: Span) -> "Verdict | _Again":
+    async def _send(self, mail: Mail, claim: Claim, leave: Leave, deadline: float, span: Span) -> "Verdict | _Again":
         current = claim
 
         async def name_next(provider: str) -> None:
@@ -247,7 +248,7 @@ class Courier:
             span.move(provider)
 
         try:
-            receipt = await self._failover.send(mail, leave, deadline=begun + self._limits.budget, on_move=name_next)
+            receipt = await self._failover.send(mail, leave, deadline=deadline, on_move=name_next)
         except MailRejectedError as error:
             return await self._refused(current, error)
         except NoProviderError as none:

@@ -48,7 +48,7 @@ class Doubts:
         failover: Failover,
         clock: Clock,
         window: float,
-        lease: float,
+        lease: Callable[[], float],
         new_claim_id: Callable[[], str],
     ) -> None:
         self._ledger = ledger
@@ -132,9 +132,10 @@ class Doubts:
         It is a new one, unless the repetition certainly did not arrive.
         """
         entry = doubt.entry
-        begun = self._clock.now()
-        claim = await self._ledger.repeat(mail.id, token=entry.token, claim_id=self._new_claim_id(), lease=self._lease)
-        if self._clock.now() + provider.timeout > begun + self._lease:
+        lease = self._lease()
+        ends = self._clock.now() + lease
+        claim = await self._ledger.repeat(mail.id, token=entry.token, claim_id=self._new_claim_id(), lease=lease)
+        if self._clock.now() + provider.timeout > ends:
             return None, await self._doubt_again(claim, doubt, "no time was left to repeat its key", entry.since)
         try:
             return await provider.send(mail), doubt

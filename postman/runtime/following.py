@@ -5,7 +5,7 @@ that cannot goes on by what it knew last, which loses nothing (see
 `postman.core.layout`); that is logged once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
 from typing import Final
@@ -30,13 +30,16 @@ _MISSED: Final = 3
 class Following:
     """The layout as this process knows it, *settled* by its settings until it finds one in *store*.
 
-    Without a store the settings count for ever.
+    Without a store the settings count for ever. *only* names the shards that this process reads; none: all.
     """
 
-    def __init__(self, settled: Layout, *, clock: Clock, store: Layouts | None = None) -> None:
+    def __init__(
+        self, settled: Layout, *, clock: Clock, store: Layouts | None = None, only: frozenset[int] = frozenset()
+    ) -> None:
         self._layout = settled
         self._clock = clock
         self._store = store
+        self._only = only
         self._listeners: list[Callable[[], None]] = []
         self._is_failing = False
         self._looked_at = inf
@@ -49,6 +52,11 @@ class Following:
     @property
     def layout(self) -> Layout:
         return self._layout
+
+    @property
+    def read(self) -> Sequence[int]:
+        """The shards that this process reads, in order: those of the layout, or *only* some of them."""
+        return [shard for shard in self._layout.read if not self._only or shard in self._only]
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call *listener* after each change."""

@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from math import inf
 from random import Random
 from typing import Final
 
@@ -75,6 +76,9 @@ class Intake:
         pull_wait: float,
         choices: int = 0,
     ) -> None:
+        self.turned_at = -inf
+        """When the loop last turned, on the clock's scale."""
+        self._reached_at = -inf
         self._queues = shards
         self._following = following
         self._hands = hands
@@ -101,6 +105,12 @@ class Intake:
         """Those that are open."""
         return list(self._pulls)
 
+    @property
+    def reached_at(self) -> float:
+        """When a pull last ended well; minus infinity where the latest one of every shard failed."""
+        is_cut_off = all(self._shards[number].waits.failures for number in self._read)
+        return -inf if is_cut_off else self._reached_at
+
     def works(self) -> Mapping[str, ShardWork]:
         """Return how each shard is seen that there is something to say of, by its number."""
         since = self._clock.time() - _RECENT
@@ -116,7 +126,7 @@ class Intake:
             self._guard.news.clear()
             if self._fatal:
                 raise self._fatal
-            now = self._clock.now()
+            self.turned_at = now = self._clock.now()
             shard = self._choose(now)
             if shard is None:
                 await self._wait_for_news(now)
@@ -128,7 +138,7 @@ class Intake:
 
     def _adopt(self) -> None:
         """Read what the layout says; what waits of a shard that is not read any more goes back."""
-        self._read = frozenset(self._following.layout.read)
+        self._read = frozenset(self._following.read)
         self._hands.shards = len(self._read)
         for number in self._shards.keys() - self._read:
             self._selection.forget(number)
@@ -209,6 +219,7 @@ class Intake:
         if shard.waits.failures:
             _LOG.info("pull_recovered", shard=number)
             shard.waits.reset()
+        self._reached_at = self._clock.now()
         now = self._clock.time()
         seen = [(delivery.attempt, delivery.published_at) for delivery in deliveries]
         if number in self._read:

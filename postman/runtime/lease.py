@@ -9,6 +9,8 @@ being sent twice.
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from math import inf
+from typing import Final
 
 import structlog
 
@@ -21,12 +23,19 @@ __all__ = ["LeaseKeeper"]
 
 _LOG = structlog.get_logger("postman.lease")
 
+_LONGEST_TURN: Final = 20.0
+"""Seconds: long leases need no more, but whoever asks whether this still turns does."""
+
 
 class LeaseKeeper:
     """Extends by *seconds* what it was told to keep, until it is told to drop it."""
 
     def __init__(self, *, seconds: float, clock: Clock) -> None:
         self.seconds = seconds
+        self.turned_at = -inf
+        """When the loop last turned, on the clock's scale."""
+        self.reached_at = -inf
+        """When the queue last took an extension."""
         self._clock = clock
         self._kept: dict[Delivery, tuple[Queue, float]] = {}
 
@@ -45,7 +54,8 @@ class LeaseKeeper:
     async def run(self) -> None:
         """Extend until cancelled."""
         while True:
-            await self._clock.sleep(self.seconds / 6)
+            self.turned_at = self._clock.now()
+            await self._clock.sleep(min(self.seconds / 6, _LONGEST_TURN))
             try:
                 await self.extend_due()
             except Exception as error:  # noqa: BLE001 — without this task every lease would run out
@@ -67,6 +77,7 @@ class LeaseKeeper:
         except QueueError as error:
             _LOG.warning("lease_not_extended", queue=queue.name, count=len(deliveries), reason=str(error))
             return
+        self.reached_at = self._clock.now()
         for delivery in deliveries:
             if delivery in self._kept:
                 self._kept[delivery] = (queue, asked + self.seconds)

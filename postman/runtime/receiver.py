@@ -84,6 +84,10 @@ class Receiver:
         self.counts: Counter[str] = Counter()
         """How many events were noted, unknown, unread and repeated, and how many posts were forged."""
 
+    def change(self, sources: Iterable[EventSource]) -> None:
+        """Verify by *sources* from now on; a post that is being read goes on by those before."""
+        self._sources = {source.name: source for source in sources}
+
     @property
     def providers(self) -> Sequence[str]:
         """Whose posts can be verified."""
@@ -110,7 +114,10 @@ class Receiver:
         return outcome
 
     async def _read(self, provider: str, headers: Mapping[str, str], body: bytes, now: float) -> EventPost:
-        read = partial(self._sources[provider].read, headers, body, now=now)
+        source = self._sources.get(provider)
+        if source is None:
+            raise ForgedEventError("this provider was taken out of the document meanwhile")
+        read = partial(source.read, headers, body, now=now)
         return read() if len(body) < _LARGE else await asyncio.to_thread(read)
 
     async def _note(self, post: EventPost, now: float) -> Outcome:

@@ -21,13 +21,14 @@ import structlog
 from postman.breaker import State
 from postman.core.fleet.health import FleetJudgement, Health
 from postman.core.fleet.judgement import judge
-from postman.core.fleet.reports import ProviderStanding, ShardWork, WorkerReport
+from postman.core.fleet.reports import DocumentSeen, ProviderStanding, ShardWork, WorkerReport
 from postman.core.fleet.rules import Rules
 from postman.core.layout import Layout
 from postman.ports.clock import Clock
 from postman.ports.roster import Roster
 from postman.runtime.meter import History, Meter
 from postman.runtime.surprise import reason_of
+from postman.runtime.tasks import first_of
 
 __all__ = ["Identity", "Reporter", "Reporting"]
 
@@ -77,6 +78,7 @@ class Reporter:
         local_fault: Callable[[], str],
         layout: Callable[[], Layout],
         shards: Callable[[], Mapping[str, ShardWork]],
+        document: Callable[[], DocumentSeen],
         leave: Callable[[str], None],
     ) -> None:
         self._reporting = reporting
@@ -86,6 +88,8 @@ class Reporter:
         self._local_fault = local_fault
         self._layout = layout
         self._shards = shards
+        self._document = document
+        self._soon = asyncio.Event()
         self._leave = leave
         self._rules = Rules()
         self._history = History()
@@ -109,12 +113,19 @@ class Reporter:
         window = self._reporting.window
         due = self._clock.now() + window * self._reporting.random.random()
         while True:
-            await self._clock.sleep(due - self._clock.now())
+            await first_of(self._clock.sleep(due - self._clock.now()), self._soon.wait())
+            self._soon.clear()
             await self._say()
+            if self._clock.now() < due:
+                continue
             if not self._leaving and self._clock.now() >= self._next_look:
                 await self._look()
             missed = max(0.0, self._clock.now() - due) // window
             due += window * (1 + missed)
+
+    def say_soon(self) -> None:
+        """Report before the window ends: something changed that an operator waits to see."""
+        self._soon.set()
 
     async def say_goodbye(self, why: str) -> None:
         """Report that this worker leaves, and why; gives up after half a second."""
@@ -193,6 +204,7 @@ class Reporter:
             layout=layout.epoch,
             reads=layout.consume,
             shards=self._shards(),
+            document=self._document(),
             local_fault=self._local_fault(),
             leaving=self._leaving,
         )

@@ -12,13 +12,14 @@ fleet finds unfit stops by itself, in the same way.
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from math import inf
 from random import Random
 from typing import Final
 
 import structlog
 
 from postman.core.backoff import Backoff
-from postman.core.fleet.reports import STOPPED
+from postman.core.fleet.reports import STOPPED, DocumentSeen
 from postman.core.mail import Mail
 from postman.errors import LayoutError, LedgerUnavailableError, QueueError, QueueUnavailableError
 from postman.ports.clock import Clock
@@ -41,7 +42,7 @@ from postman.runtime.retired import Retired
 from postman.runtime.settler import Settler
 from postman.runtime.tasks import first_of
 
-__all__ = ["Tally", "Worker", "WorkerSettings"]
+__all__ = ["Tally", "Vitals", "Worker", "WorkerSettings"]
 
 _LOG = structlog.get_logger("postman.worker")
 
@@ -70,6 +71,23 @@ class WorkerSettings:
     """How long a pull stands open; a worker that stops waits for the last ones, so much less than *grace*."""
 
 
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """How a worker does, for the probes of its platform. Ages in seconds, infinite for what never was."""
+
+    is_draining: bool
+    starting: float | None
+    """Since it last tried to start; None once it pulls."""
+    pulling: float
+    """Since its pull loop last turned."""
+    leasing: float
+    """Since its lease loop last turned."""
+    queue: float
+    """Since the queue last answered well; infinite while no shard does."""
+    ledger: float
+    """Since the ledger last answered well; infinite while it does not."""
+
+
 class Worker:
     """See the module. `run` returns after `stop` or `leave`, all else is inside. Without *reporting* none is told.
 
@@ -92,13 +110,17 @@ class Worker:
         companions: Sequence[Companion] = (),
         taster: Taster | None = None,
         following: Following | None = None,
+        limits: Callable[[], Limits] | None = None,
+        document: Callable[[], DocumentSeen] = DocumentSeen,
     ) -> None:
+        limits = limits or (lambda: settings.limits)
         self._random = random or Random()  # noqa: S311 — spreads load, guards nothing
         self._shards = shards
         self._ledger = ledger
         self._failover = failover
         self._clock = clock
         self._settings = settings
+        self._document = document
         self._following = following or Following.of(shards, clock)
         self._guard = Guard(settings.concurrency)
         self._freight = Freight(settings.memory)
@@ -106,13 +128,15 @@ class Worker:
         self._broken_off = asyncio.Event()
         self._was_told = False
         self._unfit = ""
+        self._tried_at = clock.now()
+        self._ledger_reached_at = -inf
         self._meter = Meter(clock)
         doubts = Doubts(
             ledger=ledger,
             failover=failover,
             clock=clock,
             window=settings.doubt_window,
-            lease=settings.limits.lease,
+            lease=lambda: limits().lease,
             new_claim_id=new_claim_id,
         )
         courier = Courier(
@@ -120,7 +144,7 @@ class Worker:
             failover=failover,
             doubts=doubts,
             clock=clock,
-            limits=settings.limits,
+            limits=limits,
             new_claim_id=new_claim_id,
             is_draining=lambda: self._guard.is_closed,
             objection=objection,
@@ -187,6 +211,31 @@ class Worker:
         """Why the fleet found that this worker had better leave; empty where it did not."""
         return self._unfit
 
+    def vitals(self) -> Vitals:
+        """Return how it does; asks nobody."""
+        now = self._clock.now()
+        return Vitals(
+            is_draining=self.is_draining,
+            starting=now - self._tried_at if self._intake.turned_at == -inf else None,
+            pulling=now - self._intake.turned_at,
+            leasing=now - self._leases.turned_at,
+            queue=now - max(self._intake.reached_at, self._leases.reached_at),
+            ledger=inf if self._hands.ledger_away_for > 0 else now - self._ledger_reached_at,
+        )
+
+    def nudge(self) -> None:
+        """Let the pull loop turn, which otherwise rests while all places are taken."""
+        self._guard.news.set()
+
+    async def look_at_ledger(self) -> None:
+        """Note whether the ledger answers."""
+        try:
+            await self._ledger.check()
+        except Exception:  # noqa: BLE001 — whatever ails it, it cannot be used; who needs it for a mail logs that
+            self._ledger_reached_at = -inf
+        else:
+            self._ledger_reached_at = self._clock.now()
+
     def stop(self) -> None:
         """Drain, then let `run` return; called again: break off now. May be called at any time, also before `run`."""
         if self._was_told:
@@ -208,6 +257,7 @@ class Worker:
     async def run(self) -> None:
         """Deliver until `stop`, waiting for a queue or ledger that is away; `ConfigError` where waiting cannot help."""
         await self._wait_until_reachable()
+        self._tried_at = self._clock.now()
         await first_of(self._get_ready(), self._guard.wait_until_closed())
         if self.is_draining:
             return
@@ -215,7 +265,7 @@ class Worker:
         intake = asyncio.create_task(self._intake.run())
         _LOG.info(
             "worker_started",
-            shards=len(self._following.layout.read),
+            shards=len(self._following.read),
             concurrency=self._settings.concurrency,
             layout=self._following.layout.epoch,
         )
@@ -243,8 +293,14 @@ class Worker:
             local_fault=lambda: self._failover.local_fault,
             layout=lambda: self._following.layout,
             shards=self._intake.works,
+            document=self._document,
             leave=self.leave,
         )
+
+    def report_soon(self) -> None:
+        """Report before the window ends: something changed that an operator waits to see."""
+        if self._reporter is not None:
+            self._reporter.say_soon()
 
     async def _say_goodbye(self) -> None:
         if self._reporter is not None:
@@ -256,6 +312,7 @@ class Worker:
     async def _wait_until_reachable(self) -> None:
         waits = Backoff(0.5, longest=_LONGEST_PAUSE, random=self._random.random)
         while not self._guard.is_closed:
+            self._tried_at = self._clock.now()
             try:
                 await first_of(self._check(), self._guard.wait_until_closed())
             except (QueueUnavailableError, LedgerUnavailableError, LayoutError) as error:
@@ -275,7 +332,7 @@ class Worker:
 
     async def _check_shards(self) -> None:
         """Tell of shards that cannot be used; where none can, or it is for a wrong setting, raise why."""
-        read = self._following.layout.read
+        read = self._following.read
         answers = await asyncio.gather(*map(self._shards.check, read), return_exceptions=True)
         problems = {shard: answer for shard, answer in zip(read, answers, strict=True) if answer is not None}
         for problem in problems.values():

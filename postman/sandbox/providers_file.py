@@ -32,12 +32,12 @@ def _document(path: Path, sandbox: Sandbox) -> str:
     domain = next((each for each in settings.mailgun_domains if each != _ANY_DOMAIN), _DEFAULT_DOMAIN)
     sendgrid: dict[str, str | float] = {
         "base_url": sandbox.sendgrid_url,
-        "api_key": _key_file(path, "sendgrid", settings.sendgrid_key),
+        "api_key": _key_file(path, "sendgrid", settings.sendgrid_key.partition(",")[0]),
         "look_up_after": live.sendgrid.lookup_delay + _LEAST_LOOK_UP_AFTER,
     }
     mailgun: dict[str, str | float] = {
         "base_url": sandbox.mailgun_url,
-        "api_key": _key_file(path, "mailgun", settings.mailgun_key),
+        "api_key": _key_file(path, "mailgun", settings.mailgun_key.partition(",")[0]),
         "look_up_after": live.mailgun.lookup_delay + _LEAST_LOOK_UP_AFTER,
         "domain": domain,
         "webhook_key": _key_file(path, "mailgun-webhook", settings.mailgun_signing_key),

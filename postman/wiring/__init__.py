@@ -1,7 +1,8 @@
 """The only room that knows both sides: it finds adapters by URL or kind and joins them to the runtime."""
 
-from postman.wiring.processes import open_observer, open_worker
-from postman.wiring.providers import behind_proxy, open_event_sources, open_failover, provider_entries
+from postman.wiring.documents import DocumentReader, Keys, open_documents, place_of
+from postman.wiring.processes import Opened, open_observer, open_worker
+from postman.wiring.providers import behind_proxy, check_providers, event_sources, open_failover, provider_entries
 from postman.wiring.stores import (
     cluster_of,
     open_layouts,
@@ -14,9 +15,14 @@ from postman.wiring.stores import (
 )
 
 __all__ = [
+    "DocumentReader",
+    "Keys",
+    "Opened",
     "behind_proxy",
+    "check_providers",
     "cluster_of",
-    "open_event_sources",
+    "event_sources",
+    "open_documents",
     "open_failover",
     "open_layouts",
     "open_ledger",
@@ -26,6 +32,7 @@ __all__ = [
     "open_shards",
     "open_suppressions",
     "open_worker",
+    "place_of",
     "provider_entries",
     "system_clock",
 ]

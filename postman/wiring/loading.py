@@ -1,19 +1,25 @@
 """Finds adapters by scheme or kind, among what is installed."""
 
+from collections.abc import Collection
 from importlib.metadata import entry_points
 from typing import Final
 
 from postman.errors import ConfigError
 
-__all__ = ["has", "load"]
+__all__ = ["has", "load", "names"]
 
-_NEEDS: Final = {"pubsub": "gcp", "firestore": "gcp"}
+_NEEDS: Final = {"pubsub": "gcp", "firestore": "gcp", "secret": "gcp"}
 """Which extra brings the libraries of an adapter of ours."""
 
 
 def has(group: str, name: str) -> bool:
     """Whether *group* knows *name*."""
     return name in entry_points(group=group).names
+
+
+def names(group: str) -> Collection[str]:
+    """Return all that *group* knows."""
+    return entry_points(group=group).names
 
 
 def load(group: str, name: str, setting: str) -> object:

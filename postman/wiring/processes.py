@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from importlib.metadata import version
 from itertools import count
 from random import SystemRandom
@@ -14,23 +14,25 @@ import structlog
 from postman.adapters.clock import SystemClock
 from postman.adapters.memory import MemorySuppressions
 from postman.adapters.tasting import ChildTaster
-from postman.config import Settings
+from postman.config import ProviderEntry, Settings
 from postman.core.layout import Layout
 from postman.errors import ConfigError
 from postman.ports.clock import Clock
 from postman.ports.roster import Roster
 from postman.ports.suppressions import Suppressions
 from postman.runtime.courier import Limits
-from postman.runtime.failover import Failover
+from postman.runtime.failover import Failover, Lineup
 from postman.runtime.following import Following
 from postman.runtime.observer import Observer
+from postman.runtime.providing import Providing
 from postman.runtime.reporter import Identity, Reporting
 from postman.runtime.suppressed import SuppressionList
 from postman.runtime.worker import Worker, WorkerSettings
-from postman.wiring.providers import behind_proxy, observed_providers, open_failover, provider_entries
+from postman.wiring.documents import DocumentReader, Keys
+from postman.wiring.providers import Assembly, behind_proxy, observed_providers, provider_entries
 from postman.wiring.stores import open_layouts, open_ledger, open_roster, open_shards, open_suppressions
 
-__all__ = ["open_observer", "open_worker"]
+__all__ = ["Opened", "open_observer", "open_worker"]
 
 _LOG = structlog.get_logger("postman.wiring")
 
@@ -42,16 +44,30 @@ _RENDERINGS: Final = (
 
 _Closing = Callable[[], Coroutine[Any, Any, None]]
 
+Opened = tuple[Worker, _Closing]
+"""A worker, and what closes all that it uses."""
+
 _PULL_WAIT: Final = 2.0
 _MARGIN: Final = 3.0
 """Seconds that the calls to the ledger around an attempt may take."""
 
 
-def open_worker(settings: Settings, environ: Mapping[str, str]) -> tuple[Worker, _Closing]:
-    """Return a worker and what closes all that it uses."""
+async def open_worker(settings: Settings, environ: Mapping[str, str]) -> Opened:
+    """Return a worker and what closes all that it uses.
+
+    Raises `ConfigError` and `DocumentError`, and where the providers' document or a key cannot be reached now
+    `LedgerUnavailableError` or `SecretUnavailableError`.
+    """
     clock = SystemClock()
-    entries = behind_proxy(provider_entries(settings, environ), settings.proxy)
-    failover = open_failover(entries, clock=clock, rehome_after=settings.rehome_after)
+    lineups = _Lineups(settings, environ, clock)
+    try:
+        first = await lineups.first()
+    except BaseException:
+        await lineups.aclose()
+        raise
+    failover = Failover(first.routes, clock=clock, rehome_after=settings.rehome_after, asked=first.asked)
+    limits = _limits_of(failover)
+    providing = Providing(failover, first, look=lineups.next, clock=clock, claim=lambda: limits().lease)
     shards, ledger = open_shards(settings, clock=clock), open_ledger(settings, clock=clock)
     suppressions = _suppressions_for_mails(settings, clock)
     suppressed = SuppressionList(suppressions, clock)
@@ -64,18 +80,23 @@ def open_worker(settings: Settings, environ: Mapping[str, str]) -> tuple[Worker,
         ledger=ledger,
         failover=failover,
         clock=clock,
-        settings=_worker_settings(settings, failover),
+        settings=_worker_settings(settings, limits()),
+        limits=limits,
         new_claim_id=_claim_ids(),
         reporting=_reporting(roster, settings, clock) if roster else None,
         objection=suppressed.objection,
-        companions=[suppressed],
+        companions=[suppressed, providing],
         taster=taster,
-        following=Following(settled, clock=clock, store=layouts),
+        following=Following(settled, clock=clock, store=layouts, only=settings.shards_only),
+        document=lambda: providing.seen,
     )
+    providing.on_change = worker.report_soon
 
     async def close() -> None:
         await taster.aclose()
+        await providing.aclose()
         await failover.aclose()
+        await lineups.aclose()
         await shards.aclose()
         await ledger.aclose()
         await suppressions.aclose()
@@ -86,12 +107,38 @@ def open_worker(settings: Settings, environ: Mapping[str, str]) -> tuple[Worker,
     return worker, close
 
 
-def open_observer(settings: Settings, environ: Mapping[str, str]) -> tuple[Observer, _Closing]:
+class _Lineups:
+    """What the providers' document says, as lineups."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str], clock: Clock) -> None:
+        self._reader = DocumentReader(settings, environ, keys=Keys.SENDING, clock=clock)
+        self._assembly = Assembly(clock)
+        self._proxy = settings.proxy
+        self._last: tuple[str, Sequence[ProviderEntry]] | None = None
+
+    async def first(self) -> Lineup:
+        return await self.next() or Lineup("", ())
+
+    async def next(self) -> Lineup | None:
+        """Return the lineup where it is another than the last one, None where it is the same."""
+        found = await self._reader.read()
+        if found == self._last:
+            return None
+        version, entries = found
+        lineup = self._assembly.lineup(version, behind_proxy(entries, self._proxy))
+        self._last = found
+        return lineup
+
+    async def aclose(self) -> None:
+        await self._reader.aclose()
+
+
+async def open_observer(settings: Settings, environ: Mapping[str, str]) -> tuple[Observer, _Closing]:
     """Return what the observing proxy does, and what closes all that it uses; no key is read."""
     if settings.ledger.startswith("memory:"):
         raise ConfigError("POSTMAN_LEDGER: memory: is of one process alone, and the proxy is another than the workers")
     clock = SystemClock()
-    providers = observed_providers(settings, environ)
+    providers = observed_providers(await provider_entries(settings, environ, keys=Keys.NONE))
     ledger = open_ledger(settings, clock=clock)
     observer = Observer(ledger=ledger, providers=providers, clock=clock)
 
@@ -102,10 +149,19 @@ def open_observer(settings: Settings, environ: Mapping[str, str]) -> tuple[Obser
     return observer, close
 
 
-def _worker_settings(settings: Settings, failover: Failover) -> WorkerSettings:
-    budget = 2 * failover.longest_timeout + _MARGIN
+def _limits_of(failover: Failover) -> Callable[[], Limits]:
+    """Return what tells how long a claim may take by the providers that there are now: two attempts."""
+
+    def limits() -> Limits:
+        budget = 2 * failover.longest_timeout + _MARGIN
+        return Limits(lease=budget + _MARGIN, budget=budget)
+
+    return limits
+
+
+def _worker_settings(settings: Settings, limits: Limits) -> WorkerSettings:
     return WorkerSettings(
-        limits=Limits(lease=budget + _MARGIN, budget=budget),
+        limits=limits,
         concurrency=settings.concurrency,
         memory=settings.memory,
         ack_deadline=settings.ack_deadline,

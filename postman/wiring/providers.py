@@ -1,24 +1,32 @@
 """The providers of the document: to send through, to hear from, to stand before."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final, cast
 
 import structlog
 
 from postman.breaker import CircuitBreaker, Recovery, Trip
-from postman.config import Keys, ProviderEntry, Settings, read_providers
-from postman.errors import ConfigError
+from postman.config import ProviderEntry, Settings
 from postman.ports.clock import Clock
 from postman.ports.events import EventSource
 from postman.ports.observing import ObservedProvider
 from postman.ports.opening import OpenEvents, OpenObserved, OpenProvider, ProviderSpec
-from postman.runtime.failover import Failover, Route
+from postman.ports.provider import Provider
+from postman.runtime.failover import Failover, Lineup, Route
+from postman.wiring.documents import DocumentReader, Keys
 from postman.wiring.loading import has, load
 
-__all__ = ["behind_proxy", "observed_providers", "open_event_sources", "open_failover", "provider_entries"]
+__all__ = [
+    "Assembly",
+    "behind_proxy",
+    "check_providers",
+    "event_sources",
+    "observed_providers",
+    "open_failover",
+    "provider_entries",
+]
 
 _LOG = structlog.get_logger("postman.wiring")
 
@@ -28,36 +36,88 @@ _CLAIMING: Final = 5.0
 """Seconds between the leave for a probe and its attempt, in which its mail is claimed."""
 
 
-def provider_entries(
+async def provider_entries(
     settings: Settings, environ: Mapping[str, str], *, keys: Keys = Keys.SENDING
 ) -> Sequence[ProviderEntry]:
-    """Return the providers of the document that the settings name, enabled or not."""
-    if not settings.providers:
-        raise ConfigError("POSTMAN_PROVIDERS: is not set; it names the TOML file of the providers")
-    if settings.providers.startswith("firestore:"):
-        raise ConfigError("POSTMAN_PROVIDERS: only the path of a TOML file is supported")
-    entries = read_providers(Path(settings.providers).expanduser(), environ, keys=keys)
-    return [replace(each, spec=replace(each.spec, cluster=settings.prefix)) for each in entries]
+    """Return the providers of the document that the settings name, enabled or not, as it is now."""
+    reader = DocumentReader(settings, environ, keys=keys)
+    try:
+        return (await reader.read())[1]
+    finally:
+        await reader.aclose()
 
 
 def open_failover(
     entries: Sequence[ProviderEntry], *, clock: Clock, rehome_after: float = 120.0, random: Random | None = None
 ) -> Failover:
     """Return the enabled providers, each behind a breaker of its own."""
-    routes = [_route(entry, clock) for entry in entries if entry.enabled]
-    return Failover(routes, clock=clock, rehome_after=rehome_after, random=random)
+    lineup = Assembly(clock).lineup("", entries)
+    return Failover(lineup.routes, clock=clock, rehome_after=rehome_after, random=random, asked=lineup.asked)
 
 
-def open_event_sources(settings: Settings, environ: Mapping[str, str]) -> Sequence[EventSource]:
-    """Return a source for each provider of the document that has a key for its events; no sending key is read."""
-    entries = provider_entries(settings, environ, keys=Keys.EVENTS)
+async def check_providers(entries: Sequence[ProviderEntry]) -> None:
+    """Return if each of *entries* can be opened, with its kind and options; raises `ConfigError`. Connects nowhere."""
+    opened = [_open(entry) for entry in entries if entry.enabled]
+    for provider in opened:
+        await provider.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """An entry and what was made of it."""
+
+    entry: ProviderEntry
+    provider: Provider
+    route: Route | None
+    """None where it is disabled."""
+
+
+class Assembly:
+    """Makes providers and routes of the document's entries, again and again; what did not change stays what it was."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._parts: Mapping[str, _Part] = {}
+
+    def lineup(self, version: str, entries: Sequence[ProviderEntry]) -> Lineup:
+        """Return what *entries* make. Raises `ConfigError` for one that cannot be opened, and then changed nothing."""
+        before = self._parts
+        parts = [self._part(entry, before.get(entry.spec.name)) for entry in entries if _can_be_opened(entry)]
+        self._parts = {part.entry.spec.name: part for part in parts}
+        return Lineup(
+            version,
+            routes=[part.route for part in parts if part.route is not None],
+            asked=[part.provider for part in parts if part.route is None],
+            has_other_keys=any(_has_other_keys(part.entry, before.get(part.entry.spec.name)) for part in parts),
+        )
+
+    def _part(self, entry: ProviderEntry, before: _Part | None) -> _Part:
+        if before is not None and entry.is_like(before.entry):
+            return before
+        is_kept = before is not None and entry.spec == before.entry.spec
+        provider = before.provider if before is not None and is_kept else _open(entry)
+        return _Part(entry, provider, self._route(entry, provider, before if is_kept else None))
+
+    def _route(self, entry: ProviderEntry, provider: Provider, before: _Part | None) -> Route | None:
+        """Return a route with what was learnt *before* of the same provider."""
+        if not entry.enabled:
+            return None
+        known = before.route if before is not None else None
+        breaker = known.breaker if known else _breaker(provider, self._clock)
+        route = Route(provider, breaker, weight=entry.weight, rate=entry.rate, concurrency=entry.concurrency)
+        if known is not None and before is not None:
+            route.take_over(known, is_same_concurrency=entry.concurrency == before.entry.concurrency)
+        return route
+
+
+def event_sources(entries: Sequence[ProviderEntry]) -> Sequence[EventSource]:
+    """Return a source for each of *entries* that has a key for its events, which were read with `Keys.EVENTS`."""
     sources = [_open_events(entry.spec) for entry in entries if has("postman.events", entry.spec.kind)]
     return [source for source in sources if source is not None]
 
 
-def observed_providers(settings: Settings, environ: Mapping[str, str]) -> Sequence[ObservedProvider]:
-    """Return the providers that the proxy stands before; no key is read."""
-    entries = provider_entries(settings, environ, keys=Keys.NONE)
+def observed_providers(entries: Sequence[ProviderEntry]) -> Sequence[ObservedProvider]:
+    """Return those of *entries* that the proxy stands before; no key is needed."""
     return [_open_observed(entry.spec) for entry in entries if _is_observed(entry)]
 
 
@@ -75,21 +135,35 @@ def _is_observed(entry: ProviderEntry) -> bool:
     return False
 
 
+def _can_be_opened(entry: ProviderEntry) -> bool:
+    """A retired provider whose key is gone cannot be asked."""
+    if entry.enabled or entry.spec.api_key.get_secret_value():
+        return True
+    _LOG.info("retired_not_asked", provider=entry.spec.name, reason="its key cannot be read")
+    return False
+
+
+def _has_other_keys(entry: ProviderEntry, before: _Part | None) -> bool:
+    return before is not None and entry.spec.api_key != before.entry.spec.api_key
+
+
+def _open(entry: ProviderEntry) -> Provider:
+    kind = f"{entry.place}: kind"
+    return cast("OpenProvider", load("postman.providers", entry.spec.kind, kind))(entry.spec)
+
+
+def _breaker(provider: Provider, clock: Clock) -> CircuitBreaker:
+    return CircuitBreaker(
+        provider.name,
+        Trip(slow_after=provider.timeout / 2),
+        Recovery(max_open=_LONGEST_OPEN, lease=provider.timeout + _CLAIMING),
+        clock=clock.now,
+    )
+
+
 def _open_events(spec: ProviderSpec) -> EventSource | None:
     return cast("OpenEvents", load("postman.events", spec.kind, f"provider {spec.name}: kind"))(spec)
 
 
 def _open_observed(spec: ProviderSpec) -> ObservedProvider:
     return cast("OpenObserved", load("postman.observed", spec.kind, f"provider {spec.name}: kind"))(spec)
-
-
-def _route(entry: ProviderEntry, clock: Clock) -> Route:
-    opening = cast("OpenProvider", load("postman.providers", entry.spec.kind, f"provider {entry.spec.name}: kind"))
-    provider = opening(entry.spec)
-    breaker = CircuitBreaker(
-        entry.spec.name,
-        Trip(slow_after=provider.timeout / 2),
-        Recovery(max_open=_LONGEST_OPEN, lease=provider.timeout + _CLAIMING),
-        clock=clock.now,
-    )
-    return Route(provider, breaker, weight=entry.weight, rate=entry.rate, concurrency=entry.concurrency)

@@ -196,7 +196,7 @@ def test_what_is_in_the_memory_of_one_process_is_refused(postman: Postman, setti
     [
         ({"POSTMAN_GRACE": "soon"}, "POSTMAN_GRACE"),
         ({"POSTMAN_PROVIDERS": ""}, "POSTMAN_PROVIDERS: is not set"),
-        ({"SENDGRID_API_KEY": ""}, "provider sendgrid: api_key: the environment variable SENDGRID_API_KEY is not set"),
+        ({"SENDGRID_API_KEY": ""}, "provider sendgrid: api_key: env:SENDGRID_API_KEY: the environment variable"),
         ({"POSTMAN_QUEUE": "carrier-pigeon:"}, "POSTMAN_QUEUE"),
     ],
     ids=["a number", "no document", "key missing", "queue unknown"],

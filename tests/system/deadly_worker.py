@@ -83,9 +83,9 @@ def _deadly(message: Message) -> Message:
     return Message(message.data, _Attributes(message.attributes))
 
 
-def _worker(settings: Settings, environ: Mapping[str, str]) -> Worker:
+async def _worker(settings: Settings, environ: Mapping[str, str]) -> Worker:
     clock = system_clock()
-    failover = open_failover(provider_entries(settings, environ), clock=clock)
+    failover = open_failover(await provider_entries(settings, environ), clock=clock)
     for route in failover._routes:
         route.provider = _Provider(route.provider)
     budget = 2 * failover.longest_timeout + 3.0
@@ -108,7 +108,7 @@ def _worker(settings: Settings, environ: Mapping[str, str]) -> Worker:
 async def _main() -> None:
     settings = Settings.from_env(os.environ)
     set_up_logs("info")
-    worker = _worker(settings, os.environ)
+    worker = await _worker(settings, os.environ)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
     await worker.run()
 

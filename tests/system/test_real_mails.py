@@ -72,7 +72,7 @@ class Post:
 
     async def deliver(self, count: int) -> None:
         """Let a worker run until the sandbox accepted *count* mails."""
-        worker, close = open_worker(Settings.from_env(self.environ), self.environ)
+        worker, close = await open_worker(Settings.from_env(self.environ), self.environ)
         running = asyncio.ensure_future(worker.run())
         try:
             await wait_until(lambda: sum(worker.tally.verdicts.values()) >= count, within=60.0)

@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from math import isfinite
 from typing import Any, Final, TypeVar
 
-from postman.core.fleet.reports import ProviderStanding, ProviderWork, ShardWork, WorkerReport, WorkWindow
+from postman.core.fleet.reports import DocumentSeen, ProviderStanding, ProviderWork, ShardWork, WorkerReport, WorkWindow
 
 __all__ = ["SCHEMA", "DamagedReportError", "document_of", "report_of"]
 
@@ -52,6 +52,7 @@ def report_of(document: object) -> WorkerReport:
         layout=int(found.number("layout", 0)),
         reads=int(found.number("reads", 0)),
         shards=found.mapping("shards", _shard),
+        document=_seen(found.part("document")),
         local_fault=found.text("local_fault", ""),
         leaving=found.text("leaving", ""),
     )
@@ -86,6 +87,9 @@ class _Fields:
             raise DamagedReportError(f"{name} is no list")
         return list(value)
 
+    def part(self, name: str) -> object:
+        return self._document.get(name, {})
+
     def mapping(self, name: str, read: Callable[[object], _T]) -> dict[str, _T]:
         value = self._document.get(name, {})
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
@@ -119,6 +123,16 @@ def _standing(document: object) -> ProviderStanding:
         limit=int(found.number("limit", 0)),
         is_home=found.truth("is_home"),
         problem=found.text("problem", ""),
+        weight=found.number("weight", 1.0),
+    )
+
+
+def _seen(document: object) -> DocumentSeen:
+    found = _Fields(document, "document")
+    return DocumentSeen(
+        version=found.text("version", ""),
+        problem=found.text("problem", ""),
+        keys_at=found.number("keys_at", 0.0),
     )
 
 

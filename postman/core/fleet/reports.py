@@ -10,7 +10,7 @@ nothing while its sum of seconds grows.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["STOPPED", "ProviderStanding", "ProviderWork", "ShardWork", "WorkWindow", "WorkerReport"]
+__all__ = ["STOPPED", "DocumentSeen", "ProviderStanding", "ProviderWork", "ShardWork", "WorkWindow", "WorkerReport"]
 
 STOPPED = "stopped"
 """Why a worker leaves that was told to by its operator or its platform: no fault of its own."""
@@ -76,6 +76,20 @@ class ProviderStanding:
     """Whether this worker's mails go there when all is well."""
     problem: str = ""
     """The last failure in words; empty where there was none."""
+    weight: float = 1.0
+    """Its share of the traffic, against those of the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSeen:
+    """The providers' document as a worker goes by it."""
+
+    version: str = ""
+    """The number that its store gave it, or the beginning of its SHA-256 for a file; empty: an older postman."""
+    problem: str = ""
+    """Why the latest document, or a key, cannot be used, so that what was before holds on; empty where it can."""
+    keys_at: float = 0.0
+    """When the worker last began to use other keys than before, in seconds since 1970; 0: never since it started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +134,7 @@ class WorkerReport:
     """How many shards this layout lets workers read; 0: an older postman did not say."""
     shards: Mapping[str, ShardWork] = field(default_factory=dict)
     """By number, those that brought a mail within the last hour, of which it holds mails, or which it cannot read."""
+    document: DocumentSeen = field(default_factory=DocumentSeen)
     local_fault: str = ""
     """Why this worker thinks that the fault is on its own side: it can reach no provider at all. Empty: it does not."""
     leaving: str = ""

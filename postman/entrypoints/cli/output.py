@@ -23,8 +23,8 @@ __all__ = [
     "without_password",
 ]
 
-OUT = Console(highlight=False, soft_wrap=True)
-ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+OUT = Console(emoji=False, highlight=False, soft_wrap=True)
+ERR = Console(emoji=False, stderr=True, highlight=False, soft_wrap=True)
 
 _HIDDEN: Final = "***"
 _WIDE: Final = 100_000
@@ -54,7 +54,7 @@ def print_table(table: Table) -> None:
     """Print *table* with every cell whole: an id is there to be copied. Piped, no line is folded either."""
     for column in table.columns:
         column.overflow = "fold"
-    console = OUT if OUT.is_terminal else Console(highlight=False, width=_WIDE)
+    console = OUT if OUT.is_terminal else Console(emoji=False, highlight=False, width=_WIDE)
     console.print(table, soft_wrap=False)
 
 

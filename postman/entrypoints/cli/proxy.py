@@ -54,7 +54,7 @@ def proxy(
 
 
 async def _run(chosen: Settings, host: str, port: int, concurrency: int, *, json: bool) -> int:
-    observer, close = open_observer(chosen, os.environ)
+    observer, close = await open_observer(chosen, os.environ)
     server = ProxyServer(observer, most=concurrency)
     signals = _Signals()
     try:

@@ -44,8 +44,8 @@ def run(
     sendgrid_port: Annotated[int, _Port] = 8026,
     mailgun_port: Annotated[int, _Port] = 8027,
     allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Let other machines in.")] = False,
-    sendgrid_key: Annotated[str, typer.Option(help="The key that SendGrid accepts.")] = "SG.sandbox",
-    mailgun_key: Annotated[str, typer.Option(help="The key that Mailgun accepts.")] = "key-sandbox",
+    sendgrid_key: Annotated[str, typer.Option(help="What SendGrid accepts; with commas, several.")] = "SG.sandbox",
+    mailgun_key: Annotated[str, typer.Option(help="What Mailgun accepts; with commas, several.")] = "key-sandbox",
     domain: Annotated[
         list[str] | None, typer.Option(help="A domain that may send at Mailgun; * for any. Repeatable.")
     ] = None,

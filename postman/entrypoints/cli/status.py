@@ -18,7 +18,7 @@ from postman.config import Settings
 from postman.core.fleet.health import Health
 from postman.entrypoints.cli.output import OUT, moment, plain, print_json, print_table, without_password
 from postman.entrypoints.cli.setup import settings
-from postman.entrypoints.fleet import LOOK_BACK, Fleet, ProviderLine, fleet_of
+from postman.entrypoints.fleet import LOOK_BACK, Fleet, ProviderLine, WorkerLine, fleet_of
 from postman.errors import LedgerUnavailableError
 from postman.ports.roster import Roster
 from postman.wiring import open_roster
@@ -140,7 +140,7 @@ def _empty(chosen: Settings) -> str:
 
 
 def _workers(fleet: Fleet) -> Table:
-    names = ("worker", "process", "health", "why", "mails/s", "in flight", "said", "trouble since (UTC)")
+    names = ("worker", "process", "health", "why", "mails/s", "in flight", "said", "document", "trouble since (UTC)")
     table = Table(*names, box=None, pad_edge=False, header_style="dim")
     for line in fleet.workers:
         table.add_row(
@@ -151,19 +151,35 @@ def _workers(fleet: Fleet) -> Table:
             f"{line.rate:.1f}",
             f"{line.in_flight} of {line.slots}",
             f"{max(0.0, fleet.at - line.said_at):.0f} s ago",
+            _seen(line),
             moment(line.since) if line.since is not None else "",
         )
     return table
 
 
+def _seen(line: WorkerLine) -> str:
+    """Return the version of the providers' document, and that it is not the latest that was put there."""
+    version = plain(line.document.version)
+    return f"[bold red]{version}, and no newer one[/]" if line.document.problem else version
+
+
 def _providers(fleet: Fleet) -> Table:
-    names = ("provider", "share", "mails/s", "breakers", "last problem")
+    names = ("provider", "weight", "share", "mails/s", "breakers", "last problem")
     table = Table(*names, box=None, pad_edge=False, header_style="dim")
     for line in fleet.providers:
         table.add_row(
-            plain(line.provider), f"{line.share:.0%}", f"{line.rate:.1f}", _breakers(line), plain(line.problem)
+            plain(line.provider),
+            _weights(line),
+            f"{line.share:.0%}",
+            f"{line.rate:.1f}",
+            _breakers(line),
+            plain(line.problem),
         )
     return table
+
+
+def _weights(line: ProviderLine) -> str:
+    return " or ".join(f"{weight:g}" for weight in line.weights)
 
 
 def _breakers(line: ProviderLine) -> str:
@@ -177,6 +193,8 @@ def _fleet_lines(fleet: Fleet) -> Sequence[str]:
     lines = [f"fleet: {healths}; left for their health within the last hour: {fleet.departures}"]
     if fleet.slow:
         lines.append(f"[bold red]fleet slow:[/] {plain(fleet.slow)}; nobody is told to leave")
+    problems = {line.document.problem for line in fleet.workers if line.document.problem}
+    lines.extend(f"[bold red]providers' document:[/] {plain(problem)}" for problem in sorted(problems))
     if fleet.leave:
         lines.append(f"told to leave: {plain(', '.join(sorted(fleet.leave)))}")
     return lines

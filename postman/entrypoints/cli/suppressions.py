@@ -12,10 +12,9 @@ import typer
 from rich.table import Table
 
 from postman.core.suppression import Suppression, SuppressionReason
-from postman.core.text import check_line
 from postman.entrypoints.cli.addressees import SHOWN, Addressee, addressees, whole
 from postman.entrypoints.cli.output import OUT, complain, moment, plain, print_json, print_table
-from postman.entrypoints.cli.setup import settings
+from postman.entrypoints.cli.setup import checked_why, settings
 from postman.errors import ConfigError
 from postman.ports.suppressions import Suppressions
 from postman.wiring import open_suppressions
@@ -26,7 +25,6 @@ _T = TypeVar("_T")
 
 _DAY: Final = 86_400.0
 _LONGEST: Final = 36_500
-_LONGEST_WHY: Final = 200
 _AT_ONCE: Final = 50
 
 app = typer.Typer(
@@ -89,7 +87,7 @@ def show(who: _Who, *, json: _Json = False) -> None:
 def add(address: _Address, *, days: _Days = None, why: _Why = "", json: _Json = False) -> None:
     """Send no more mail to an address. One that is there for longer already stays as it is."""
     now = time.time()
-    new = Suppression("", SuppressionReason.ADDED, now, _expiry(now, days), detail=_checked(why))
+    new = Suppression("", SuppressionReason.ADDED, now, _expiry(now, days), detail=checked_why(why))
 
     async def put(store: Suppressions, addressee: Addressee) -> Suppression:
         own = replace(new, key=addressee.key)
@@ -174,16 +172,6 @@ def _expiry(now: float, days: float | None) -> float | None:
     if not 0 < days <= _LONGEST:
         raise ConfigError(f"--for: must be more than 0 and at most {_LONGEST} days")
     return now + days * _DAY
-
-
-def _checked(why: str) -> str:
-    try:
-        check_line(why)
-    except ValueError as error:
-        raise ConfigError(f"--why: {error}") from None
-    if "@" in why or len(why) > _LONGEST_WHY:
-        raise ConfigError(f"--why: must have no address in it, and at most {_LONGEST_WHY} characters")
-    return why
 
 
 def _end(suppression: Suppression) -> str:

@@ -6,8 +6,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from contextvars import copy_context
 from typing import Annotated, Final
 
@@ -15,11 +15,15 @@ import structlog
 import typer
 
 from postman.config import Settings
+from postman.core.backoff import Backoff
 from postman.entrypoints.cli.setup import settings
 from postman.entrypoints.logs import set_up_logs
+from postman.entrypoints.probes import Hearing, Seat, attend, serve, tell
 from postman.entrypoints.supervisor import Supervisor, usable_processors
-from postman.errors import ConfigError
-from postman.wiring import open_worker, system_clock
+from postman.errors import ConfigError, DocumentError, LedgerUnavailableError
+from postman.ports.secrets import SecretUnavailableError
+from postman.runtime.worker import Worker
+from postman.wiring import Opened, open_worker, system_clock
 
 __all__ = ["worker"]
 
@@ -31,6 +35,7 @@ _CLOSING: Final = 1.0
 """Seconds: grace and this together stay below the ten that Cloud Run gives."""
 _ENDING: Final = 1.5
 """Seconds beyond grace after which a supervised process is killed: more than closing takes, and still below the ten."""
+_LONGEST_PAUSE: Final = 30.0
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -64,32 +69,88 @@ async def _work(chosen: Settings, number: int) -> int:
     """Deliver as a process of its own, or with a *number* as one that ends when its supervisor does."""
     if number:
         structlog.contextvars.bind_contextvars(process=number)
-    delivering, close = open_worker(chosen, os.environ)
-    signals = 0
-
-    def stop() -> None:
-        nonlocal signals
-        signals += 1
-        delivering.stop()
-
-    def stop_alone() -> None:
-        if not signals:
-            _LOG.warning("supervisor_gone")
-            stop()
-
-    loop = asyncio.get_running_loop()
-    for name in _STOPPING:
-        loop.add_signal_handler(name, stop)
+    stopping = _Stopping()
     if number:
-        _when_supervisor_ends(lambda: loop.call_soon_threadsafe(stop_alone), patience=chosen.grace + _ENDING)
+        stopping.follow_supervisor(patience=chosen.grace + _ENDING)
+    seat = Seat(system_clock(), ack_deadline=chosen.ack_deadline)
+    async with _probed(seat, chosen, number):
+        opened = await _open(chosen, stopping.began, seat)
+        if opened is None:
+            return 0
+        delivering, close = opened
+        stopping.stops(delivering)
+        await _deliver(delivering, close, is_probed=chosen.probe_port > 0)
+    if stopping.signals > 1:
+        return _BROKEN_OFF
+    return _UNFIT if delivering.unfit else 0
+
+
+class _Stopping:
+    """The signals that stop a worker, from its process's beginning; within a running loop."""
+
+    def __init__(self) -> None:
+        self.signals = 0
+        self.began = asyncio.Event()
+        self._worker: Worker | None = None
+        self._loop = asyncio.get_running_loop()
+        for name in _STOPPING:
+            self._loop.add_signal_handler(name, self._stop)
+
+    def stops(self, worker: Worker) -> None:
+        """Stop *worker* from now on, at once where a signal came before it was there."""
+        self._worker = worker
+        if self.began.is_set():
+            worker.stop()
+
+    def follow_supervisor(self, *, patience: float) -> None:
+        """Stop, too, when the supervisor ends."""
+        _when_supervisor_ends(lambda: self._loop.call_soon_threadsafe(self._stop_alone), patience=patience)
+
+    def _stop(self) -> None:
+        self.signals += 1
+        self.began.set()
+        if self._worker is not None:
+            self._worker.stop()
+
+    def _stop_alone(self) -> None:
+        if not self.signals:
+            _LOG.warning("supervisor_gone")
+            self._stop()
+
+
+async def _open(chosen: Settings, stopped: asyncio.Event, seat: Seat) -> Opened | None:
+    """Return a worker, once its providers' document and their keys can be read; None where it was *stopped* first."""
+    waits = Backoff(0.5, longest=_LONGEST_PAUSE)
+    while not stopped.is_set():
+        seat.try_to_open()
+        try:
+            opened = await open_worker(chosen, os.environ)
+        except (LedgerUnavailableError, SecretUnavailableError, DocumentError) as error:
+            pause = waits.next()
+            _LOG.error("not_reachable", reason=str(error), retry_in=round(pause, 1))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), pause)
+        else:
+            seat.worker = opened[0]
+            return opened
+    return None
+
+
+async def _deliver(delivering: Worker, close: Callable[[], Awaitable[object]], *, is_probed: bool) -> None:
+    attended = attend(delivering, system_clock()) if is_probed else nullcontext()
     try:
-        await delivering.run()
+        async with attended:
+            await delivering.run()
     finally:
         with suppress(TimeoutError):
             await asyncio.wait_for(close(), _CLOSING)
-    if signals > 1:
-        return _BROKEN_OFF
-    return _UNFIT if delivering.unfit else 0
+
+
+def _probed(seat: Seat, chosen: Settings, number: int) -> AbstractAsyncContextManager[None]:
+    """Answer probes meanwhile, where that is asked for, or with a *number* tell the supervisor, who does."""
+    if not chosen.probe_port:
+        return nullcontext()
+    return tell(seat.condition, system_clock()) if number else serve(seat.condition, chosen.probe_port)
 
 
 def _when_supervisor_ends(stop: Callable[[], object], *, patience: float) -> None:
@@ -107,17 +168,26 @@ def _when_supervisor_ends(stop: Callable[[], object], *, patience: float) -> Non
 
 
 async def _supervise(chosen: Settings, processes: int) -> int:
-    supervisor = Supervisor(_command, processes=processes, patience=chosen.grace + _ENDING, clock=system_clock())
+    clock = system_clock()
+    hearing = Hearing(processes, clock) if chosen.probe_port else None
+    supervisor = Supervisor(
+        _command, processes=processes, patience=chosen.grace + _ENDING, clock=clock, hearing=hearing
+    )
     loop = asyncio.get_running_loop()
     for name in _STOPPING:
         loop.add_signal_handler(name, supervisor.stop)
-    await _check(chosen)
-    return await supervisor.run()
+    answering = serve(hearing.condition, chosen.probe_port) if hearing else nullcontext()
+    async with answering:
+        await _check(chosen)
+        return await supervisor.run()
 
 
 async def _check(chosen: Settings) -> None:
     """Find wrong settings before anything is started: what a worker opens is opened once, and connects nowhere."""
-    _, close = open_worker(chosen, os.environ)
+    try:
+        _, close = await open_worker(chosen, os.environ)
+    except (LedgerUnavailableError, SecretUnavailableError, DocumentError):
+        return  # the processes wait for it
     await close()
 
 

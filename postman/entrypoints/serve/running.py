@@ -15,11 +15,13 @@ from postman.config import Settings
 from postman.entrypoints.serve.access import Access
 from postman.entrypoints.serve.app import make_app
 from postman.entrypoints.serve.parts import Parts, Publish
+from postman.entrypoints.serve.sources import SourcesFollowing
 from postman.errors import ConfigError, LedgerUnavailableError
+from postman.ports.clock import Clock
 from postman.ports.ledger import Ledger
 from postman.runtime.producer import Producer
 from postman.runtime.receiver import Receiver
-from postman.wiring import open_event_sources, open_ledger, open_producer, open_suppressions, system_clock
+from postman.wiring import open_ledger, open_producer, open_suppressions, system_clock
 
 __all__ = ["Listening", "listen", "serve"]
 
@@ -73,7 +75,6 @@ def _on_signal() -> asyncio.Event:
 async def _opened(settings: Settings, access: Access) -> AsyncIterator[Parts]:
     """Open what requests need, close it after; a mail is insisted on for less time than is left after a signal."""
     _check_shared(settings)
-    sources = open_event_sources(settings, os.environ) if settings.providers else []
     clock = system_clock()
     patience = max(1.0, settings.grace - 2 * _CLOSING)
     async with AsyncExitStack() as stack:
@@ -83,22 +84,39 @@ async def _opened(settings: Settings, access: Access) -> AsyncIterator[Parts]:
             stack.push_async_callback(suppressions.aclose)
         producer = await stack.enter_async_context(open_producer(settings, Producer, patience=patience))
         await _check(ledger)
-        kept_for = settings.suppress_for
+        receiver = Receiver(
+            ledger=ledger,
+            suppressions=suppressions,
+            sources=[],
+            clock=clock,
+            kept_for=settings.suppress_for,
+            cluster=settings.prefix,
+        )
+        await stack.enter_async_context(_following(receiver, settings, clock))
         yield Parts(
             ledger=ledger,
-            receiver=Receiver(
-                ledger=ledger,
-                suppressions=suppressions,
-                sources=sources,
-                clock=clock,
-                kept_for=kept_for,
-                cluster=settings.prefix,
-            ),
+            receiver=receiver,
             publish=_publisher(producer),
             clock=clock,
             shard_of=producer.shard_of,
             access=access,
         )
+
+
+@asynccontextmanager
+async def _following(receiver: Receiver, settings: Settings, clock: Clock) -> AsyncIterator[None]:
+    """Let *receiver* verify by the providers' document, as long as this lasts."""
+    following = SourcesFollowing(settings, os.environ, clock)
+    try:
+        await following.start(receiver)
+        running = asyncio.ensure_future(following.run(receiver))
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+    finally:
+        await following.aclose()
 
 
 def _check_shared(settings: Settings) -> None:

@@ -18,6 +18,8 @@ _TOGETHER: Final = 10.0
 """Failures so many seconds apart are one event."""
 _ENOUGH: Final = 2
 """So many failures of each provider; a single one may be a blip."""
+_FEWEST: Final = 2
+"""Of a single provider nobody can say whose fault it is."""
 
 
 class Locality:
@@ -31,6 +33,13 @@ class Locality:
         self._is_trying = False
         self.since: float | None = None
         """When the fault was found to be here; None while it is not."""
+
+    def change(self, providers: Collection[str]) -> None:
+        """Go by *providers* from now on; what was learnt of those that stay is kept."""
+        self._providers = frozenset(providers)
+        self._unreached = {name: seen for name, seen in self._unreached.items() if name in self._providers}
+        if self.is_local and len(self._providers) < _FEWEST:
+            self.since = None
 
     @property
     def is_local(self) -> bool:
@@ -51,9 +60,11 @@ class Locality:
 
     def unreached(self, provider: str, now: float) -> bool:
         """Note that no connection to *provider* could be made; True if that begins a local fault."""
+        if provider not in self._providers:
+            return False
         count, last = self._unreached.get(provider, (0, now))
         self._unreached[provider] = (count + 1 if now - last <= _TOGETHER else 1, now)
-        if self.is_local or len(self._providers) < 2 or not self._providers <= self._unreached.keys():
+        if self.is_local or len(self._providers) < _FEWEST or not self._providers <= self._unreached.keys():
             return False
         if any(count < _ENOUGH or now - last > _TOGETHER for count, last in self._unreached.values()):
             return False

@@ -70,6 +70,13 @@ class Route:
         """Whether it is worth while to wait for room there: all is well, and its limit is being found out."""
         return self.is_closed and not self.failures_in_row and not self.limit.has_room and self.limit.is_settling
 
+    def take_over(self, before: "Route", *, is_same_concurrency: bool) -> None:
+        """Go on from what was learnt by the route *before* this one to the same provider."""
+        self.failures_in_row = before.failures_in_row
+        self.closed_since, self.due_since = before.closed_since, before.due_since
+        if is_same_concurrency:
+            self.limit = before.limit
+
     def wait(self, now: float) -> float:
         """Return the seconds until this provider may take another mail, if it has room; 0 where it may now."""
         return max(self._breaker_wait(), self.rate.wait(now))
@@ -91,6 +98,7 @@ class Route:
             limit=self.limit.limit,
             is_home=is_home,
             problem=str(view.last_failure or ""),
+            weight=self.weight,
         )
 
     def _breaker_wait(self) -> float:

@@ -14,7 +14,6 @@ queue. When nobody can be reached at all, the fault is taken to be here
 (`locality`).
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
@@ -38,6 +37,7 @@ from postman.runtime.failover.faults import Scope, meaning_of, verdict_on
 from postman.runtime.failover.limits import RetryBudget
 from postman.runtime.failover.locality import Locality
 from postman.runtime.failover.route import BUSY, Leave, Route
+from postman.runtime.failover.waiting import WaitingRoom
 
 __all__ = ["Failover"]
 
@@ -60,7 +60,8 @@ OnMove = Callable[[str], Awaitable[None]]
 class Failover:
     """See the module. One for each worker process; used from one event loop.
 
-    Home takes its traffic back when its breaker was closed for *rehome_after* seconds, give or take a half.
+    Home takes its traffic back when its breaker was closed for *rehome_after* seconds, give or take a half. The
+    providers in *asked* get no mails, but may be asked about those they have.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Failover:
         random: Random | None = None,
         rehome_after: float = 120.0,
         budget: RetryBudget | None = None,
+        asked: Sequence[Provider] = (),
     ) -> None:
         self._routes = list(routes)
         self._clock = clock
@@ -78,9 +80,8 @@ class Failover:
         self._rehome_after = rehome_after * self._random.uniform(0.5, 1.5)
         self._budget = budget or RetryBudget()
         self._locality = Locality([route.name for route in self._routes], random=self._random.random)
-        self._waiting: dict[asyncio.Future[None], None] = {}
-        """Who waits for room, in the order in which they came."""
-        self._resting: set[asyncio.Future[None]] = set()
+        self._room = WaitingRoom(clock)
+        self._asked = list(asked)
         self._home = self._draw(self._routes)
         self._current = self._home
 
@@ -102,8 +103,29 @@ class Failover:
         return {route.name: route.standing(is_home=route is self._home) for route in self._routes}
 
     def find(self, name: str) -> Provider | None:
-        """Return the provider called *name*, None where it was retired."""
-        return next((route.provider for route in self._routes if route.name == name), None)
+        """Return the provider called *name*, to be asked about a mail; None where the document has it no more."""
+        known = (*(route.provider for route in self._routes), *self._asked)
+        return next((provider for provider in known if provider.name == name), None)
+
+    def change(self, routes: Sequence[Route], asked: Sequence[Provider] = ()) -> Sequence[Provider]:
+        """Let *routes* take the place of those so far; *asked* get no mails, but may be asked about those they have.
+
+        Returns the providers that are used no more, but by mails that are under way there: those end as they would
+        have, and the caller closes the providers after that. Where the weights changed a new home is drawn, and used
+        at once if it is in order.
+        """
+        before, weights = self._providers(), self._weights()
+        self._routes, self._asked = list(routes), list(asked)
+        self._locality.change([route.name for route in routes])
+        self._current = self._route_called(self._current.name) or self._draw(self._routes)
+        home = self._route_called(self._home.name)
+        if home is None or self._weights() != weights:
+            home = self._draw(self._routes)
+            self._current = home if home.is_closed else self._current
+        self._home = home
+        self.wake_all()
+        after = self._providers()
+        return [provider for provider in before if not any(provider is each for each in after)]
 
     def wait(self) -> float:
         """Return the seconds until any provider may take a mail; 0 where one may now."""
@@ -127,40 +149,15 @@ class Failover:
 
     async def wait_for_room(self, seconds: float) -> None:
         """Return when a place was freed, or after *seconds*; those who wait are woken one by one, in order."""
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[turn] = None
-        try:
-            await self._first_of(turn, seconds)
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._wake()
-            raise
-        finally:
-            self._waiting.pop(turn, None)
-            turn.cancel()
+        await self._room.wait(seconds)
 
     async def rest(self, seconds: float) -> None:
         """Return after *seconds*, or when everybody is woken."""
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._resting.add(turn)
-        try:
-            await self._first_of(turn, seconds)
-        finally:
-            self._resting.discard(turn)
-            turn.cancel()
-
-    async def _first_of(self, turn: "asyncio.Future[None]", seconds: float) -> None:
-        alarm = asyncio.ensure_future(self._clock.sleep(seconds))
-        alarm.add_done_callback(lambda _: _release(turn))
-        try:
-            await turn
-        finally:
-            alarm.cancel()
+        await self._room.rest(seconds)
 
     def wake_all(self) -> None:
         """Let everybody who waits for room, or rests, look again."""
-        for turn in (*self._waiting, *self._resting):
-            _release(turn)
+        self._room.wake_all()
 
     def give_back(self, leave: Leave) -> None:
         """Return a place that was not used."""
@@ -196,13 +193,24 @@ class Failover:
 
     async def aclose(self) -> None:
         """Close every provider."""
-        for route in self._routes:
-            await route.provider.aclose()
+        for provider in self._providers():
+            await provider.aclose()
+
+    def _providers(self) -> Sequence[Provider]:
+        return [*(route.provider for route in self._routes), *self._asked]
+
+    def _weights(self) -> Mapping[str, float]:
+        return {route.name: route.weight for route in self._routes}
+
+    def _route_called(self, name: str) -> Route | None:
+        return next((route for route in self._routes if route.name == name), None)
 
     async def _next(self, mail: Mail, tried: Mapping[str, ProviderError], *, is_free: bool) -> Leave:
         """Take a place at another provider; *is_free* where the budget of second attempts is not asked."""
         last = list(tried.values())[-1]
-        if len(tried) == len(self._routes) and all(isinstance(e, RouteRefusedError) for e in tried.values()):
+        if all(route.name in tried for route in self._routes) and all(
+            isinstance(e, RouteRefusedError) for e in tried.values()
+        ):
             raise MailRejectedError(f"{last.problem} (every provider refuses it)", provider=last.provider) from last
         if not is_free and not self._budget.withdraw(self._clock.now()):
             _LOG.warning("retry_budget_used_up", mail_id=mail.id, provider=last.provider)
@@ -271,11 +279,11 @@ class Failover:
         """Draw from a mail that was taken or refused what it says of the provider, whose breaker *was* so before."""
         route.failures_in_row = 0
         route.limit.grow()
-        self._wake()
+        self._room.wake_one()
         if was is not route.breaker.state:
             route.limit.restart()
             _LOG.info("provider_recovered", provider=route.name)
-        if route is not self._current and not self._current.is_closed:
+        if not self._current.is_closed and route in self._routes:
             self._current = route
 
     def _learn(self, route: Route, permit: Permit, error: ProviderError, begun: float) -> None:
@@ -332,14 +340,7 @@ class Failover:
         leave.route.limit.leave()
         if leave.is_trial:
             self._locality.tried(self._clock.now())
-        self._wake()
-
-    def _wake(self) -> None:
-        while self._waiting:
-            turn = next(iter(self._waiting))
-            del self._waiting[turn]
-            if _release(turn):
-                return
+        self._room.wake_one()
 
     def _drift_home(self, now: float) -> None:
         """Go home once home has been in order for long enough."""
@@ -382,10 +383,3 @@ class Failover:
 
 class _HeldBackError(ProviderError):
     """The breaker closed the way between the choice of a provider and the attempt."""
-
-
-def _release(turn: "asyncio.Future[None]") -> bool:
-    if turn.done():
-        return False
-    turn.set_result(None)
-    return True

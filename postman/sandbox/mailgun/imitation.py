@@ -54,7 +54,7 @@ class Mailgun:
         now: Callable[[], float],
         lookup_delay: Callable[[], float],
     ) -> None:
-        self._authorization = b"Basic " + base64.b64encode(f"api:{key}".encode())
+        self._authorizations = [b"Basic " + base64.b64encode(f"api:{each}".encode()) for each in key.split(",")]
         self._signing_key = signing_key
         self._domains = frozenset(domains)
         self._lookup = EventLookup(store)
@@ -78,7 +78,8 @@ class Mailgun:
                 return self.malformed()
 
     def _refuse(self, request: Request, domain: str) -> Answer | None:
-        if not hmac.compare_digest(request.authorization.encode("utf-8", "surrogateescape"), self._authorization):
+        given = request.authorization.encode("utf-8", "surrogateescape")
+        if not any(hmac.compare_digest(given, known) for known in self._authorizations):
             return self.failed(401)
         if domain not in self._domains and _ANY_DOMAIN not in self._domains:
             return json_answer(404, {"message": f"Domain not found: {domain}"})

@@ -67,7 +67,7 @@ def _is_trial(document: dict[str, object]) -> bool:
 
 
 class SendGrid:
-    """One account, whose only key is *key*."""
+    """One account, whose only key is *key*; while one is rotated there are several, with commas between."""
 
     name = ProviderName.SENDGRID
     body_limit = 30 * 1024 * 1024
@@ -75,7 +75,7 @@ class SendGrid:
     def __init__(
         self, key: str, store: MailStore, *, now: Callable[[], float], lookup_delay: Callable[[], float]
     ) -> None:
-        self._authorization = f"Bearer {key}".encode()
+        self._authorizations = [f"Bearer {each}".encode() for each in key.split(",")]
         self._lookups = Lookups(store)
         self._now = now
         self._lookup_delay = lookup_delay
@@ -87,7 +87,8 @@ class SendGrid:
 
     def answer(self, request: Request) -> Accepted | Answer:
         """Answer as SendGrid does: the key is checked first, then the path, then the body."""
-        if not hmac.compare_digest(request.authorization.encode("utf-8", "surrogateescape"), self._authorization):
+        given = request.authorization.encode("utf-8", "surrogateescape")
+        if not any(hmac.compare_digest(given, known) for known in self._authorizations):
             return self.failed(401)
         if request.path == _SEND:
             return self._send(request)

@@ -230,7 +230,10 @@ def test_the_proxys_address_is_a_setting(value: str) -> None:
 
 
 def test_a_kind_that_the_proxy_does_not_know_goes_past_it() -> None:
-    entries = [ProviderEntry(ProviderSpec(kind, kind, SecretStr("k")), "env:K") for kind in ("pigeon", "sendgrid")]
+    entries = [
+        ProviderEntry(ProviderSpec(kind, kind, SecretStr("k")), {"api_key": "env:K"}, kind)
+        for kind in ("pigeon", "sendgrid")
+    ]
 
     with structlog.testing.capture_logs() as logs:
         behind = behind_proxy(entries, "http://127.0.0.1:8090")

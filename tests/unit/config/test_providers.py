@@ -1,85 +1,77 @@
 """The providers' document: right ones are read, one mistake refuses all of it and is named."""
 
-from pathlib import Path
-
 import pytest
+from pydantic import SecretStr
 
-from postman.config import read_providers
+from postman.config import parse_providers
 from postman.errors import ConfigError
 
 GOOD = '[[provider]]\nname = "a"\nkind = "sendgrid"\napi_key = "env:KEY"\n'
-KEYS = {"KEY": "SG.very-secret"}
+SECRET = "SG.very-secret"
 
 
-def written(folder: Path, text: str) -> Path:
-    path = folder / "providers.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def test_a_document_is_read(tmp_path: Path) -> None:
+def test_a_document_is_read() -> None:
     text = GOOD + 'weight = 3\nrate = 50.0\nconcurrency = 20\ntimeout = 4.0\nlook_up_after = 0\ndomain = "d"\n'
-    [entry] = read_providers(written(tmp_path, text), KEYS)
+    [entry] = parse_providers(text, "here")
 
-    assert entry.spec.api_key.get_secret_value() == "SG.very-secret"
     assert (entry.weight, entry.rate, entry.concurrency, entry.spec.timeout) == (3.0, 50.0, 20, 4.0)
     assert entry.spec.look_up_after == 0.0
     assert entry.spec.options == {"domain": "d"}
+    assert entry.references == {"api_key": "env:KEY"}
+    assert entry.place == "here: line 2: provider a"
 
 
-def test_a_key_is_read_from_a_file_beside_the_document(tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("SG.from-file\n")
-    [entry] = read_providers(written(tmp_path, GOOD.replace("env:KEY", "file:key")), {})
+def test_keys_come_into_their_fields() -> None:
+    [entry] = parse_providers(GOOD + 'domain = "d"\nwebhook_key = "secret:hook"\n', "here")
+    assert entry.references == {"api_key": "env:KEY", "webhook_key": "secret:hook"}
 
-    assert entry.spec.api_key.get_secret_value() == "SG.from-file"
+    keyed = entry.with_keys({"api_key": SecretStr(SECRET), "webhook_key": SecretStr("hook-value")})
+
+    assert keyed.spec.api_key.get_secret_value() == SECRET
+    assert keyed.spec.options == {"domain": "d", "webhook_key": "hook-value"}
+    assert SECRET not in repr(keyed)
+    assert "hook-value" not in repr(keyed)
 
 
-def test_the_key_of_a_provider_that_is_not_enabled_is_not_needed(tmp_path: Path) -> None:
-    text = GOOD + GOOD.replace('"a"', '"b"').replace("env:KEY", "env:NONE") + "enabled = false\n"
-
-    assert [entry.enabled for entry in read_providers(written(tmp_path, text), KEYS)] == [True, False]
+@pytest.mark.parametrize("reference", ["env:KEY", "file:keys/a", "secret:a", "secret:projects/p/secrets/s/versions/3"])
+def test_a_key_is_a_reference(reference: str) -> None:
+    [entry] = parse_providers(GOOD.replace("env:KEY", reference), "here")
+    assert entry.references["api_key"] == reference
 
 
 @pytest.mark.parametrize(
-    ("text", "fragment"),
+    ("text", "says"),
     [
-        ("", "names no provider"),
-        ("provider = 3", "names no provider"),
-        ("[[provider", "end of document"),
-        (GOOD + "colour = \n", "line 5"),
-        ("[smtp]\n" + GOOD, "smtp"),
-        (GOOD.replace('"a"', '""'), "name"),
-        (GOOD.replace('"a"', '"a b"'), "name"),
-        (GOOD.replace("name", "nome"), "name: Field required"),
-        (GOOD.replace("env:KEY", "SG.very-secret"), "must be a reference"),
-        (GOOD.replace("env:KEY", "env:"), "must be a reference"),
-        (GOOD.replace("env:KEY", "env:NONE"), "NONE is not set"),
-        (GOOD.replace("env:KEY", "file:nowhere"), "cannot read the file nowhere"),
-        (GOOD.replace("env:KEY", "secret:projects/p/secrets/s"), "Google Cloud"),
-        (GOOD + "weight = -1", "weight"),
-        (GOOD + 'weight = "much"', "weight"),
-        (GOOD + "timeout = 0", "timeout"),
-        (GOOD + "timeout = 1000", "timeout"),
-        (GOOD + "rate = 0", "rate"),
-        (GOOD + "concurrency = 0", "concurrency"),
-        (GOOD + "look_up_after = -1", "look_up_after"),
-        (GOOD + 'enabled = "perhaps"', "enabled"),
-        (GOOD + "domain = 7", "domain"),
-        (GOOD + "enabled = false", "no provider is enabled"),
-        (GOOD + GOOD, "stands twice"),
+        ("", "here: names no provider"),
+        ("provider = 3", "here: names no provider"),
+        ("[[provider", "here: .*end of document"),
+        (GOOD + "colour = \n", "here: .*line 5"),
+        ("[smtp]\n" + GOOD, "here: smtp"),
+        (GOOD.replace('"a"', '""'), "here: line 2: provider : name"),
+        (GOOD.replace('"a"', '"a b"'), "here: line 2: provider a b: name"),
+        (GOOD.replace("name", "nome"), "here: line 1: provider 1: name: Field required"),
+        (GOOD.replace("env:KEY", SECRET), "here: line 4: provider a: api_key: must be a reference"),
+        (GOOD.replace("env:KEY", "env:"), "here: line 4: provider a: api_key: must be a reference"),
+        (GOOD.replace("env:KEY", f"sg:{SECRET}"), "here: line 4: provider a: api_key: must be a reference"),
+        (GOOD.replace("env:KEY", "env:no-name"), "here: line 4: provider a: api_key: what follows env:"),
+        (GOOD + f'webhook_key = "{SECRET}"', "here: line 5: provider a: webhook_key: must be a reference"),
+        (GOOD + "weight = -1", "here: line 5: provider a: weight"),
+        (GOOD + 'weight = "much"', "here: line 5: provider a: weight"),
+        (GOOD + "timeout = 0", "here: line 5: provider a: timeout"),
+        (GOOD + "timeout = 1000", "here: line 5: provider a: timeout"),
+        (GOOD + "rate = 0", "here: line 5: provider a: rate"),
+        (GOOD + "concurrency = 0", "here: line 5: provider a: concurrency"),
+        (GOOD + "look_up_after = -1", "here: line 5: provider a: look_up_after"),
+        (GOOD + 'enabled = "perhaps"', "here: line 5: provider a: enabled"),
+        (GOOD + "domain = 7", "here: line 5: provider a: domain: must be a string"),
+        (GOOD + "enabled = false", "here: no provider is enabled"),
+        (GOOD + "\n# another\n" + GOOD, "here: line 8: provider a: the name stands twice"),
+        (GOOD + GOOD.replace('"a"', '"b"') + "\n\nrate = 0", "here: line 11: provider b: rate"),
+        ('provider = [{name = "a", kind = "k", api_key = "env:K", rate = 0}]', "here: provider a: rate"),
     ],
 )
-def test_a_mistake_is_named_and_no_key_is_shown(tmp_path: Path, text: str, fragment: str) -> None:
-    with pytest.raises(ConfigError, match=fragment) as error:
-        read_providers(written(tmp_path, text), KEYS)
+def test_a_mistake_is_named_with_its_line_and_no_key_is_shown(text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{says}") as error:
+        parse_providers(text, "here")
 
     assert "very-secret" not in str(error.value)
-
-
-def test_a_document_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nowhere"):
-        read_providers(tmp_path / "nowhere.toml", {})
-
-
-def test_no_key_stands_in_what_is_printed(tmp_path: Path) -> None:
-    assert "very-secret" not in repr(read_providers(written(tmp_path, GOOD), KEYS))

@@ -72,11 +72,11 @@ class Scene:
                 failover=failover,
                 clock=self.clock,
                 window=WINDOW,
-                lease=LIMITS.lease,
+                lease=lambda: LIMITS.lease,
                 new_claim_id=lambda: f"repeat-{next(ids)}",
             ),
             clock=self.clock,
-            limits=LIMITS,
+            limits=lambda: LIMITS,
             new_claim_id=lambda: f"claim-{next(ids)}",
             is_draining=lambda: self.is_draining,
             others_send=lambda _: self.others_send,
@@ -85,7 +85,7 @@ class Scene:
 
     def stop_the_clock(self) -> FakeClock:
         """Let time pass only when it is moved, for the courier and what it sends through."""
-        self.courier._clock = self.failover._clock = FakeClock(auto=False)
+        self.courier._clock = self.failover._clock = self.failover._room._clock = FakeClock(auto=False)
         return self.failover._clock
 
     async def deliver(self, message: Mail | Message) -> Verdict:

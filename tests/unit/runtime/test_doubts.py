@@ -36,7 +36,7 @@ class Scene:
             failover=failover,
             clock=self.clock,
             window=600.0,
-            lease=30.0,
+            lease=lambda: 30.0,
             new_claim_id=lambda: f"r{next(ids)}",
         )
 

@@ -203,7 +203,7 @@ async def _run(courses: list[Course], seed: int, concurrency: int | None) -> Cro
     await crowd.run()
     assert [route.limit.in_flight for route in crowd.routes] == [0, 0, 0]
     assert [route.breaker.view().probes_out for route in crowd.routes] == [0, 0, 0]
-    assert all(turn.done() for turn in crowd.failover._waiting)
+    assert all(turn.done() for turn in crowd.failover._room.waiting)
     return crowd
 
 

@@ -352,4 +352,4 @@ async def test_who_waited_for_room_in_vain_is_forgotten(scene: Scene) -> None:
     for _ in range(10):
         await scene.failover.wait_for_room(0.25)
 
-    assert not scene.failover._waiting
+    assert not scene.failover._room.waiting

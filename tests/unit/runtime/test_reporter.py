@@ -9,7 +9,15 @@ import pytest
 import structlog
 
 from postman.adapters.memory import MemoryRoster
-from postman.core.fleet.reports import STOPPED, ProviderStanding, ProviderWork, ShardWork, WorkerReport, WorkWindow
+from postman.core.fleet.reports import (
+    STOPPED,
+    DocumentSeen,
+    ProviderStanding,
+    ProviderWork,
+    ShardWork,
+    WorkerReport,
+    WorkWindow,
+)
 from postman.core.layout import Layout
 from postman.errors import LedgerUnavailableError
 from postman.runtime.meter import Meter
@@ -72,6 +80,7 @@ class Scene:
             local_fault=lambda: "cut off",
             layout=lambda: Layout(publish=4, consume=6, epoch=3),
             shards=lambda: {"2": ShardWork(held=1)},
+            document=lambda: DocumentSeen("7"),
             leave=self.left.append,
         )
 

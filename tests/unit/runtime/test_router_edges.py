@@ -198,7 +198,7 @@ class TestResting:
             failover = Failover(routes_of(scene.a, clock=clock), clock=clock)
             began = clock.now()
             await failover.rest(30.0)
-            assert not failover._resting
+            assert not failover._room.resting
             return clock.now() - began
 
         assert run_virtually(main()) == pytest.approx(30.0)

@@ -166,7 +166,7 @@ async def test_what_does_not_end_within_grace_is_left_in_doubt_and_given_back(sc
     await scene.publish(some)
     began = asyncio.get_running_loop().time()
     worker = scene.worker(grace=0.8)
-    worker._hands._courier._limits = Limits(lease=60.0, budget=50.0)
+    worker._hands._courier._limits = lambda: Limits(lease=60.0, budget=50.0)
     running = asyncio.ensure_future(worker.run())
     await wait_until(lambda: worker.in_flight == 5, within=5.0)
     worker.stop()
@@ -182,7 +182,7 @@ async def test_stopping_again_breaks_off_at_once(scene: Scene) -> None:
     scene.a._timeout = 30.0
     await scene.publish(mails(5))
     worker = scene.worker(grace=20.0)
-    worker._hands._courier._limits = Limits(lease=60.0, budget=50.0)
+    worker._hands._courier._limits = lambda: Limits(lease=60.0, budget=50.0)
     running = asyncio.ensure_future(worker.run())
     await wait_until(lambda: worker.in_flight == 5, within=5.0)
     worker.stop()

@@ -1,0 +1,110 @@
+"""`postman providers` on a document in a store, and on a file."""
+
+import json
+
+import pytest
+
+from tests.contract.cli.commands import Postman
+
+SEED = {"provider": [{"name": "a", "kind": "sendgrid", "api_key": "env:NOT_HERE", "weight": 2, "rate": None}]}
+STORE = {"POSTMAN_PROVIDERS": "sqlite:postman.db"}
+FILE = '# ours\n[[provider]]\nname = "a"\nkind = "sendgrid"\napi_key = "env:SENDGRID_API_KEY"\n'
+
+
+@pytest.fixture
+def stored(postman: Postman) -> Postman:
+    store = postman.with_settings(STORE)
+    (store.folder / "first.toml").write_text(FILE)
+    assert store("providers", "replace", "first.toml", "--why", "the first one").status == 0
+    return store
+
+
+def test_a_store_without_a_document_says_how_to_make_one(postman: Postman) -> None:
+    store = postman.with_settings(STORE)
+    for command in ("list", "show", "history"):
+        ran = store("providers", command)
+        assert (ran.status, ran.out) == (2, "")
+        assert "replace" in ran.err
+
+
+def test_changes_are_numbered_with_who_and_why(stored: Postman) -> None:
+    steps = (
+        ("add", "b", "--kind", "mailgun", "--api-key", "secret:b", "domain=mg.example.org", "rate=5"),
+        ("weight", "b", "3", "--why", "cheaper"),
+        ("set", "b", "timeout=4", "rate=", "concurrency=7"),
+        ("disable", "a"),
+        ("enable", "a"),
+        ("reread",),
+        ("remove", "a"),
+    )
+    for step in steps:
+        ran = stored("providers", *step)
+        assert ran.status == 0, ran.err
+    [line] = stored("providers", "list", "--json").lines
+    assert (line["name"], line["weight"], line["rate"], line["timeout"], line["concurrency"]) == ("b", 3, None, 4, 7)
+    history = stored("providers", "history", "--json").lines
+    assert [each["number"] for each in history] == list(range(1, 9))
+    assert [each["what"] for each in history] == [
+        "replace by first.toml: the first one",
+        "add b",
+        "weight 3 for b: cheaper",
+        "set timeout, rate, concurrency of b",
+        "disable a",
+        "enable a",
+        "read the keys anew",
+        "remove a",
+    ]
+    assert all("@" in each["by"] for each in history)
+    assert "# ours" in stored("providers", "show").out
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        (("weight", "z", "1"), "there is no provider 'z'; the document has a"),
+        (("set", "a", "weight=-1"), "line 6: provider a: weight"),
+        (("set", "a", "timeout=soon"), "timeout: must be a number"),
+        (("set", "a", "api_key=SG.pasted"), "line 5: provider a: api_key: must be a reference"),
+        (("set", "a", "colour=red"), "unknown option colour"),
+        (("set", "a", "kind=pigeon"), "provider a: kind: 'pigeon' is not known"),
+        (("set", "a", "name=b"), "name: stays what it is"),
+        (("set", "a", "weight"), "weight: fields are given as FIELD=VALUE"),
+        (("set", "a"), "there is nothing to change"),
+        (("disable", "a"), "no provider is enabled"),
+        (("remove", "a"), "names no provider"),
+        (("add", "a", "--kind", "sendgrid", "--api-key", "env:A"), "provider a: is there already"),
+        (("add", "b", "--kind", "mailgun", "--api-key", "env:A"), "option domain must be"),
+        (("weight", "a", "2", "--why", "ask kim@example.org"), "--why: must have no address"),
+        (("replace", "nowhere.toml"), "cannot read nowhere.toml: No such file"),
+        (("replace", "broken.toml"), "broken.toml: line 4: provider b: rate"),
+    ],
+)
+def test_what_is_wrong_is_named_and_changes_nothing(stored: Postman, step: tuple[str, ...], says: str) -> None:
+    broken = '[[provider]]\nname = "b"\nkind = "sendgrid"\nrate = 0\napi_key = "env:B"'
+    (stored.folder / "broken.toml").write_text(broken)
+    ran = stored("providers", *step)
+    assert (ran.status, ran.out) == (2, "")
+    assert says in " ".join(ran.err.split())
+    assert "SG.pasted" not in ran.err
+    assert stored("providers", "show").out == FILE
+
+
+def test_a_file_is_changed_in_its_place(postman: Postman) -> None:
+    path = postman.folder / "providers.toml"
+    path.write_text(FILE)
+    assert postman("providers", "weight", "a", "2").status == 0
+    assert path.read_text() == FILE + "weight = 2.0\n"
+    assert postman("providers", "history", "--json").lines == []
+    assert postman("providers", "reread").status == 2
+
+
+def test_the_first_worker_puts_the_seed_into_the_store(postman: Postman) -> None:
+    store = postman.with_settings(STORE)
+    seeded = {**STORE, "POSTMAN_PROVIDERS_SEED": json.dumps(SEED), "NOT_HERE": "SG.key"}
+    with postman.with_settings(seeded).start("worker") as worker:
+        worker.wait_for("worker_started")
+        [line] = store("providers", "list", "--json").lines
+    assert (line["name"], line["weight"], line["api_key"]) == ("a", 2, "env:NOT_HERE")
+    [change] = store("providers", "history", "--json").lines
+    assert (change["number"], change["by"]) == (1, "POSTMAN_PROVIDERS_SEED")
+    assert "SG.key" not in worker.err.read_text() + worker.out.read_text()
