@@ -19,6 +19,9 @@ PostmanError
 │   └── LayoutChangedError      somebody else changed the layout meanwhile: look again
 ├── DocumentError               the providers' document cannot be read, or not be changed so: nothing was changed
 │   └── DocumentChangedError    somebody else changed it meanwhile: look again
+├── SecretError                 a key cannot be had; .reference .problem (see ports/secrets.py)
+│   ├── SecretRefusedError      (also a ConfigError) somebody must change something
+│   └── SecretUnavailableError  try again
 ├── ForgedEventError            a provider's event that it did not sign: changes nothing
 ├── ProviderError               .provider .status .retry_after
 │   ├── MailRejectedError       this mail is refused: dead-letter, no failover, no mark against the provider

@@ -78,10 +78,17 @@ class Observer:
     def __init__(self, *, ledger: Ledger, providers: Sequence[ObservedProvider], clock: Clock) -> None:
         self._ledger = ledger
         self._providers = {provider.name: provider for provider in providers}
+        self._gone: list[ObservedProvider] = []
         self._clock = clock
         self._flights: dict[tuple[str, MailId], asyncio.Task[Passed]] = {}
         self._unrecorded = 0
         self._is_closed = False
+
+    def change(self, providers: Sequence[ObservedProvider]) -> None:
+        """Stand before *providers* from now on; mails under way at others end there, which are closed at the end."""
+        kept = {provider.name: provider for provider in providers}
+        self._gone.extend(each for each in self._providers.values() if kept.get(each.name) is not each)
+        self._providers = kept
 
     @property
     def in_flight(self) -> int:
@@ -147,7 +154,7 @@ class Observer:
         for flight in flights:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
-        for provider in self._providers.values():
+        for provider in (*self._providers.values(), *self._gone):
             await provider.aclose()
 
     async def _fly(self, provider: ObservedProvider, passage: Passage, mail_id: MailId, patience: float) -> Passed:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from postman.testing.clock import FakeClock
+    from postman.testing.documents_suite import DocumentsSuite
     from postman.testing.events import EventSourceSuite
     from postman.testing.grpc_proxy import GrpcProxy
     from postman.testing.layouts_suite import LayoutsSuite
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
     from postman.testing.provider import FakeProvider, ProviderSuite
     from postman.testing.queue import QueueSuite
     from postman.testing.roster_suite import RosterSuite
+    from postman.testing.secret_server import SecretServer
+    from postman.testing.secrets_suite import SecretsSuite
     from postman.testing.suppression_suite import SuppressionSuite
     from postman.testing.waiting import wait_until
 
 __all__ = [
+    "DocumentsSuite",
     "EventSourceSuite",
     "FakeClock",
     "FakeProvider",
@@ -28,11 +32,14 @@ __all__ = [
     "ProviderSuite",
     "QueueSuite",
     "RosterSuite",
+    "SecretServer",
+    "SecretsSuite",
     "SuppressionSuite",
     "wait_until",
 ]
 
 _HOMES = {
+    "DocumentsSuite": "documents_suite",
     "EventSourceSuite": "events",
     "FakeClock": "clock",
     "FakeProvider": "provider",
@@ -42,6 +49,8 @@ _HOMES = {
     "ProviderSuite": "provider",
     "QueueSuite": "queue",
     "RosterSuite": "roster_suite",
+    "SecretServer": "secret_server",
+    "SecretsSuite": "secrets_suite",
     "SuppressionSuite": "suppression_suite",
     "wait_until": "waiting",
 }

@@ -2,7 +2,14 @@
 
 from postman.wiring.documents import DocumentReader, Keys, open_documents, place_of
 from postman.wiring.processes import Opened, open_observer, open_worker
-from postman.wiring.providers import behind_proxy, check_providers, event_sources, open_failover, provider_entries
+from postman.wiring.providers import (
+    ObservedProviders,
+    behind_proxy,
+    check_providers,
+    event_sources,
+    open_failover,
+    provider_entries,
+)
 from postman.wiring.stores import (
     cluster_of,
     open_layouts,
@@ -17,6 +24,7 @@ from postman.wiring.stores import (
 __all__ = [
     "DocumentReader",
     "Keys",
+    "ObservedProviders",
     "Opened",
     "behind_proxy",
     "check_providers",

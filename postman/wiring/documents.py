@@ -29,6 +29,7 @@ __all__ = ["DocumentReader", "Keys", "open_documents", "place_of"]
 _LOG = structlog.get_logger("postman.wiring")
 
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+]*):")
+_WEBHOOK_KEY: Final = "webhook_key"
 _SEED: Final = "POSTMAN_PROVIDERS_SEED"
 
 
@@ -36,7 +37,7 @@ class Keys(Enum):
     """Whose keys are read: nobody should hold what it does not need."""
 
     SENDING = "sending"
-    """All of the providers that are enabled; of the others those that can be had, to ask about their mails."""
+    """All but those for events, of the providers that are enabled; of the others those that can be had, to ask."""
     EVENTS = "events"
     """Those that prove events (options that end in `_key`); also of retired providers, whose events still come."""
     NONE = "none"
@@ -129,7 +130,7 @@ class DocumentReader:
 
 
 def _is_read(field: str, keys: Keys) -> bool:
-    return keys is Keys.SENDING or (keys is Keys.EVENTS and field != API_KEY)
+    return (keys is Keys.SENDING and field != _WEBHOOK_KEY) or (keys is Keys.EVENTS and field != API_KEY)
 
 
 def _version_of(document: Document) -> str:

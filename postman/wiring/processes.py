@@ -29,7 +29,7 @@ from postman.runtime.reporter import Identity, Reporting
 from postman.runtime.suppressed import SuppressionList
 from postman.runtime.worker import Worker, WorkerSettings
 from postman.wiring.documents import DocumentReader, Keys
-from postman.wiring.providers import Assembly, behind_proxy, observed_providers, provider_entries
+from postman.wiring.providers import Assembly, behind_proxy
 from postman.wiring.stores import open_layouts, open_ledger, open_roster, open_shards, open_suppressions
 
 __all__ = ["Opened", "open_observer", "open_worker"]
@@ -133,14 +133,13 @@ class _Lineups:
         await self._reader.aclose()
 
 
-async def open_observer(settings: Settings, environ: Mapping[str, str]) -> tuple[Observer, _Closing]:
-    """Return what the observing proxy does, and what closes all that it uses; no key is read."""
+def open_observer(settings: Settings) -> tuple[Observer, _Closing]:
+    """Return what the observing proxy does, and what closes all that it uses; it stands before nobody yet."""
     if settings.ledger.startswith("memory:"):
         raise ConfigError("POSTMAN_LEDGER: memory: is of one process alone, and the proxy is another than the workers")
     clock = SystemClock()
-    providers = observed_providers(await provider_entries(settings, environ, keys=Keys.NONE))
     ledger = open_ledger(settings, clock=clock)
-    observer = Observer(ledger=ledger, providers=providers, clock=clock)
+    observer = Observer(ledger=ledger, providers=[], clock=clock)
 
     async def close() -> None:
         await observer.aclose()

@@ -20,10 +20,10 @@ from postman.wiring.loading import has, load
 
 __all__ = [
     "Assembly",
+    "ObservedProviders",
     "behind_proxy",
     "check_providers",
     "event_sources",
-    "observed_providers",
     "open_failover",
     "provider_entries",
 ]
@@ -116,9 +116,20 @@ def event_sources(entries: Sequence[ProviderEntry]) -> Sequence[EventSource]:
     return [source for source in sources if source is not None]
 
 
-def observed_providers(entries: Sequence[ProviderEntry]) -> Sequence[ObservedProvider]:
-    """Return those of *entries* that the proxy stands before; no key is needed."""
-    return [_open_observed(entry.spec) for entry in entries if _is_observed(entry)]
+class ObservedProviders:
+    """Those of a document that the proxy stands before, again and again; what did not change stays what it was."""
+
+    def __init__(self) -> None:
+        self._opened: Mapping[str, tuple[ProviderSpec, ObservedProvider]] = {}
+
+    def of(self, entries: Sequence[ProviderEntry]) -> Sequence[ObservedProvider]:
+        """Return them; no key is needed. Raises `ConfigError` for one that cannot be opened, and changed nothing."""
+        self._opened = {spec.name: (spec, self._open(spec)) for spec in (e.spec for e in entries if _is_observed(e))}
+        return [provider for _, provider in self._opened.values()]
+
+    def _open(self, spec: ProviderSpec) -> ObservedProvider:
+        known, provider = self._opened.get(spec.name, (None, None))
+        return provider if provider is not None and known == spec else _open_observed(spec)
 
 
 def behind_proxy(entries: Sequence[ProviderEntry], proxy: str) -> Sequence[ProviderEntry]:

@@ -4,19 +4,22 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Final
 
 import structlog
 import typer
 
-from postman.config import Settings
+from postman.config import ProviderEntry, Settings
 from postman.entrypoints.cli.output import OUT, plain, print_json
 from postman.entrypoints.cli.setup import settings
+from postman.entrypoints.following import following_document
 from postman.entrypoints.logs import set_up_logs
 from postman.entrypoints.proxy.server import ProxyServer
 from postman.errors import ConfigError, LedgerUnavailableError
 from postman.runtime.observer import Observer
-from postman.wiring import open_observer
+from postman.wiring import Keys, ObservedProviders, open_observer, system_clock
 
 __all__ = ["proxy"]
 
@@ -54,19 +57,30 @@ def proxy(
 
 
 async def _run(chosen: Settings, host: str, port: int, concurrency: int, *, json: bool) -> int:
-    observer, close = await open_observer(chosen, os.environ)
+    observer, close = open_observer(chosen)
     server = ProxyServer(observer, most=concurrency)
     signals = _Signals()
     try:
-        await _look_at_ledger(observer)
-        await server.start(host, port)
-        _announce(f"http://{f'[{host}]' if ':' in host else host}:{server.port}", json=json)
-        await signals.first.wait()
-        server.stop_listening()
-        return await _finish(observer, server, signals)
+        async with _following(observer, chosen):
+            await _look_at_ledger(observer)
+            await server.start(host, port)
+            _announce(f"http://{f'[{host}]' if ':' in host else host}:{server.port}", json=json)
+            await signals.first.wait()
+            server.stop_listening()
+            return await _finish(observer, server, signals)
     finally:
         await server.aclose()
         await close()
+
+
+def _following(observer: Observer, chosen: Settings) -> AbstractAsyncContextManager[None]:
+    """Let *observer* stand before the providers of the document, whichever they are; no key is read."""
+    observed = ObservedProviders()
+
+    def take(entries: Sequence[ProviderEntry]) -> None:
+        observer.change(observed.of(entries))
+
+    return following_document(take, chosen, os.environ, keys=Keys.NONE, clock=system_clock())
 
 
 async def _look_at_ledger(observer: Observer) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -11,17 +11,17 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from postman.config import Settings
+from postman.config import ProviderEntry, Settings
+from postman.entrypoints.following import following_document
 from postman.entrypoints.serve.access import Access
 from postman.entrypoints.serve.app import make_app
 from postman.entrypoints.serve.parts import Parts, Publish
-from postman.entrypoints.serve.sources import SourcesFollowing
 from postman.errors import ConfigError, LedgerUnavailableError
 from postman.ports.clock import Clock
 from postman.ports.ledger import Ledger
 from postman.runtime.producer import Producer
 from postman.runtime.receiver import Receiver
-from postman.wiring import open_ledger, open_producer, open_suppressions, system_clock
+from postman.wiring import Keys, event_sources, open_ledger, open_producer, open_suppressions, system_clock
 
 __all__ = ["Listening", "listen", "serve"]
 
@@ -92,7 +92,7 @@ async def _opened(settings: Settings, access: Access) -> AsyncIterator[Parts]:
             kept_for=settings.suppress_for,
             cluster=settings.prefix,
         )
-        await stack.enter_async_context(_following(receiver, settings, clock))
+        await stack.enter_async_context(_hearing(receiver, settings, clock))
         yield Parts(
             ledger=ledger,
             receiver=receiver,
@@ -104,19 +104,17 @@ async def _opened(settings: Settings, access: Access) -> AsyncIterator[Parts]:
 
 
 @asynccontextmanager
-async def _following(receiver: Receiver, settings: Settings, clock: Clock) -> AsyncIterator[None]:
-    """Let *receiver* verify by the providers' document, as long as this lasts."""
-    following = SourcesFollowing(settings, os.environ, clock)
-    try:
-        await following.start(receiver)
-        running = asyncio.ensure_future(following.run(receiver))
-        try:
-            yield
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-    finally:
-        await following.aclose()
+async def _hearing(receiver: Receiver, settings: Settings, clock: Clock) -> AsyncIterator[None]:
+    """Let *receiver* verify events by the providers' document; where none is named it hears nobody."""
+    if not settings.providers:
+        yield
+        return
+
+    def take(entries: Sequence[ProviderEntry]) -> None:
+        receiver.change(event_sources(entries))
+
+    async with following_document(take, settings, os.environ, keys=Keys.EVENTS, clock=clock):
+        yield
 
 
 def _check_shared(settings: Settings) -> None:

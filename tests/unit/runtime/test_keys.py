@@ -1,6 +1,7 @@
 """A process's keys: each is read once, however many ask for it."""
 
 import asyncio
+import gc
 import logging
 
 import pytest
@@ -88,6 +89,8 @@ async def test_a_failure_that_nobody_waits_for_is_no_warning(
     vault.gate.set()
     await wait_until(lambda: not vault.under_way, within=2.0)
     await asyncio.sleep(0)
+    del asking
+    gc.collect()
 
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
