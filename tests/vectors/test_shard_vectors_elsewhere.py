@@ -31,13 +31,6 @@ def test_bash_puts_every_mail_into_the_same_shard() -> None:
     _compare(_run("bash", str(_HERE / "shard.sh"), text="".join(_line(vector) for vector in _VECTORS)))
 
 
-def test_the_page_shows_the_code_that_was_tried() -> None:
-    code = _block("js")
-
-    assert "function place" in code
-    assert code in (_HERE / "shard.mjs").read_text(encoding="utf-8")
-
-
 def test_the_pages_example_is_a_vector() -> None:
     assert orjson.loads(_block("json")) in _FILE["places"]
 
