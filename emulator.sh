@@ -16,6 +16,7 @@ usage: ./emulator.sh VERB [ARGUMENT…]
   simulate [ARG…]  the whole cluster in one process, in virtual time, under every fault: 20,000 seeds unless ARG… says otherwise
   chaos [ARG…]     workers killed, answers lost and emulators stopped while mails flow; --help names the arguments
   mutants [ARG…]   change the code that decides, line by line, and see whether the tests notice
+  image [ARG…]     build the container image and let a worker in it deliver; --install gets the builders with apt
   bench [NAME…]    run a program of tests/benchmarks with its arguments, beside other libraries; alone: name them
   up | down        start emulators and leave them running | stop these and no others
   env              print the exports for what `up` left running:  eval "$(./emulator.sh env)"
@@ -152,7 +153,7 @@ lock() {
         --no-emit-index-url --no-emit-find-links)
     build_requirements | "${compile[@]}" "$@" --all-extras --group dev --group benchmarks \
         --output-file requirements-dev.lock pyproject.toml - >/dev/null
-    build_requirements | "${compile[@]}" --upgrade --extra gcp --constraint requirements-dev.lock \
+    build_requirements | "${compile[@]}" --upgrade --extra gcp --extra functions --constraint requirements-dev.lock \
         --output-file requirements.lock pyproject.toml - >/dev/null
 }
 
@@ -161,7 +162,7 @@ main() {
     shift || true
     case $verb in
         demo | run | up | down | env) prepare requirements.lock ;; # not joined by &&, which would switch off set -e
-        test | bench | simulate | chaos | mutants) prepare requirements-dev.lock ;;
+        test | bench | simulate | chaos | mutants | image) prepare requirements-dev.lock ;;
     esac
     case $verb in
         demo) inside --optional -- "$venv/bin/postman" demo "$@" ;;
@@ -171,6 +172,7 @@ main() {
         simulate) cd "$root" && exec "$venv/bin/python" -m tests.simulation "$@" ;;
         chaos) cd "$root" && inside -- "$venv/bin/python" -m tests.chaos "$@" ;;
         mutants) cd "$root" && exec "$venv/bin/python" -m tests.mutation "$@" ;;
+        image) cd "$root" && exec bash deploy/image.sh "$@" ;;
         run) inside "$@" ;;
         up | down | env) emulators "$verb" "$@" ;;
         lock) lock "$@" ;;
