@@ -70,6 +70,18 @@ class Settings(BaseModel):
     """How long a worker's own provider must be in order again before its traffic goes back, give or take a half."""
     health_window: float = Field(default=30.0, allow_inf_nan=False)
     """Every how many seconds a worker reports how it does, and looks how it compares; 0: never."""
+    push_account: str = ""
+    """The service account that a push subscription pushes with; `none`: everybody may, at the emulator only."""
+    push_audience: str = ""
+    """The audience of its token."""
+    push_issuer: str = ""
+    """Another issuer than Google; goes with `push_keys`."""
+    push_keys: str = ""
+    """Where that issuer's keys are: whoever controls this address can push any mail."""
+    ingress_keys: str = ""
+    """Who may use the function `ingress`: references of keys, separated by commas."""
+    trust_callers: bool = False
+    """Whether all who reach `ingress` may publish."""
     probe_port: int = Field(default=0, ge=0, le=65535)
     """Where a worker answers the platform's probes, `GET /live` and `GET /ready`; 0: nowhere."""
     log_level: str = Field(default="info", pattern=r"(?i)^(debug|info|warning|error|critical)$")

@@ -30,7 +30,7 @@ def _wanted(lock: str) -> list[str]:
     project = content["project"]
     extras: dict[str, list[str]] = project["optional-dependencies"]
     if lock == RUNTIME:
-        return [*project["dependencies"], *extras["gcp"], *content["build-system"]["requires"]]
+        return [*project["dependencies"], *extras["gcp"], *extras["functions"], *content["build-system"]["requires"]]
     groups: dict[str, list[str]] = content["dependency-groups"]
     wanted = [*extras.values(), *groups.values()]
     return [*project["dependencies"], *(one for some in wanted for one in some)]

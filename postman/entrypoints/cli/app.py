@@ -13,6 +13,7 @@ import typer
 from postman.entrypoints.cli import (
     dead,
     demo,
+    functions,
     init,
     providers,
     proxy,
@@ -48,6 +49,7 @@ app.command("worker")(worker.worker)
 app.command("proxy")(proxy.proxy)
 app.command("show")(show.show)
 app.command("serve")(serve.serve)
+app.command("functions")(functions.functions)
 app.command("status")(status.status)
 app.command("reshard")(reshard.reshard)
 app.add_typer(shards.app, name="shards")

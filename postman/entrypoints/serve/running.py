@@ -23,7 +23,7 @@ from postman.runtime.producer import Producer
 from postman.runtime.receiver import Receiver
 from postman.wiring import Keys, event_sources, open_ledger, open_producer, open_suppressions, system_clock
 
-__all__ = ["Listening", "listen", "serve"]
+__all__ = ["Listening", "listen", "opened_parts", "serve"]
 
 _LOG = structlog.get_logger("postman.serve")
 
@@ -50,7 +50,7 @@ async def serve(
     A second signal ends the process at once. Raises `ConfigError`, also for a port that cannot be had.
     """
     stop = _on_signal()
-    async with _opened(settings, access) as parts, listen(parts, listening, settings.grace) as url:
+    async with opened_parts(settings, access) as parts, listen(parts, listening, settings.grace) as url:
         _LOG.info("serve_started", url=url, providers=list(parts.receiver.providers))
         ready(url, parts.receiver)
         await stop.wait()
@@ -72,7 +72,7 @@ def _on_signal() -> asyncio.Event:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, access: Access) -> AsyncIterator[Parts]:
+async def opened_parts(settings: Settings, access: Access) -> AsyncIterator[Parts]:
     """Open what requests need, close it after; a mail is insisted on for less time than is left after a signal."""
     _check_shared(settings)
     clock = system_clock()

@@ -113,6 +113,7 @@ def test_every_command_explains_itself(postman: Postman) -> None:
         "suppressions",
         "serve",
         "proxy",
+        "functions",
         "sandbox",
     )
     whole = postman("--help")
