@@ -73,7 +73,13 @@ def _for_reading() -> list[structlog.typing.Processor]:
 
 
 def _for_machines() -> list[structlog.typing.Processor]:
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [_add_severity, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+def _add_severity(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Name the level as Cloud Logging reads it (https://cloud.google.com/logging/docs/structured-logging)."""
+    event["severity"] = str(event.get("level", "")).upper()
+    return event
 
 
 def _sink() -> TextIO:

@@ -60,6 +60,9 @@ class Processes:
     def signal(self, name: str, number: signal.Signals) -> None:
         self._processes[name].send_signal(number)
 
+    def has_ended(self, name: str) -> bool:
+        return self._processes[name].returncode is not None
+
     async def wait(self, name: str) -> int:
         """Return the exit status once it has ended."""
         return await asyncio.wait_for(self._processes[name].wait(), _PATIENCE)

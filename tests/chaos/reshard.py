@@ -186,12 +186,18 @@ class _Scene:
         first = await self._operate(target)
         lines, said = self.dice.randint(1, 4), self.processes.log(first)
         await wait_until(lambda: said.read_bytes().count(b"\n") >= lines, within=_LIMIT, every=0.1, what="a step")
+        assert not self.processes.has_ended(first), said.read_text()
         self.processes.signal(first, signal.SIGKILL)
         await self.processes.wait(first)
         self.broken_off += 1
         second = await self._operate(target)
         log = self.processes.log(second)
-        await wait_until(lambda: b'"done"' in log.read_bytes(), within=_LIMIT, every=0.2, what=f"{target} shards")
+        await wait_until(
+            lambda: b'"done"' in log.read_bytes() or self.processes.has_ended(second),
+            within=_LIMIT,
+            every=0.2,
+            what=f"{target} shards",
+        )
         assert await self.processes.wait(second) == 0, log.read_text()
         return time.monotonic() - began
 

@@ -217,7 +217,7 @@ def test_a_worker_without_work_ends_at_once(postman: Postman) -> None:
     [
         ({"POSTMAN_PROVIDERS": ""}, "POSTMAN_PROVIDERS: is not set; it names the TOML file of the providers"),
         ({"POSTMAN_PROVIDERS": "nowhere.toml"}, "POSTMAN_PROVIDERS: cannot read nowhere.toml: No such file"),
-        ({"SENDGRID_API_KEY": ""}, "provider sendgrid: api_key: the environment variable SENDGRID_API_KEY is not set"),
+        ({"SENDGRID_API_KEY": ""}, "provider sendgrid: api_key: env:SENDGRID_API_KEY: the environment variable"),
         ({"POSTMAN_QUEUE": "sqlite:nowhere.db"}, "nowhere.db is not made yet: run `postman init`"),
     ],
     ids=["no document", "document missing", "key missing", "not set up"],

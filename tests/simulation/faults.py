@@ -106,8 +106,8 @@ FAULTS: Final = (
     Fault(
         "a key is repeated when the lease may be over",
         "postman.runtime.doubts",
-        "if self._clock.now() + provider.timeout > begun + self._lease:",
-        "if self._clock.now() < begun:",
+        "if self._clock.now() + provider.timeout > ends:",
+        "if self._clock.now() < ends - lease:",
         "S4",
         {"second.pause": 0.2, "provider.broken": 0.4, "ledger.slow": 0.4},
     ),
@@ -182,9 +182,9 @@ FAULTS: Final = (
     Fault(
         "a shard that was paused is not read again",
         "postman.runtime.intake",
-        "        self._read = frozenset(self._following.layout.read)\n",
+        "        self._read = frozenset(self._following.read)\n",
         "        known = self._shards.keys() - self._read\n"
-        "        self._read = frozenset(self._following.layout.read) - known\n",
+        "        self._read = frozenset(self._following.read) - known\n",
         "liveness: not finished",
         {"second.layout": 0.3},
     ),

@@ -69,11 +69,11 @@ async def _load(town: Town) -> AsyncIterator[set[str]]:
         await publishing
 
 
-async def _shown(town: Town, holds: Callable[[Mapping[str, Any]], bool], what: str) -> None:
+async def _shown(town: Town, holds: Callable[[Mapping[str, Any]], bool], what: str, *, within: float = SOON) -> None:
     async def look() -> bool:
         return holds(orjson.loads(await town.run("status", "--json")))
 
-    await wait_until(look, within=SOON, every=0.5, what=what)
+    await wait_until(look, within=within, every=0.5, what=what)
 
 
 def _weights(status: Mapping[str, Any]) -> dict[str, list[float]]:
@@ -94,7 +94,8 @@ async def test_providers_are_added_weighed_rotated_and_retired_under_load_withou
     await town.cluster.start_worker("two")
     await town.cluster.wait_for_workers("one", "two")
     async with _load(town) as published:
-        await _shown(town, lambda status: _versions(status) == {"1"} and len(status["workers"]) == 2, "the seed")
+        both = lambda status: _versions(status) == {"1"} and len(status["workers"]) == 2  # noqa: E731 — named by its use
+        await _shown(town, both, "both workers, which report for the first time at a random moment", within=60.0)
 
         mailgun = ("domain=mg.example.org", f"base_url={town.environ['MAILGUN_URL']}", "timeout=2", "look_up_after=2")
         await town.run("providers", "add", "mailgun", *mailgun, "--kind", "mailgun", "--api-key", "env:KEY_MAILGUN")

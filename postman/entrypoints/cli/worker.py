@@ -80,6 +80,7 @@ async def _work(chosen: Settings, number: int) -> int:
         delivering, close = opened
         stopping.stops(delivering)
         await _deliver(delivering, close, is_probed=chosen.probe_port > 0)
+    stopping.is_over()
     if stopping.signals > 1:
         return _BROKEN_OFF
     return _UNFIT if delivering.unfit else 0
@@ -105,6 +106,12 @@ class _Stopping:
     def follow_supervisor(self, *, patience: float) -> None:
         """Stop, too, when the supervisor ends."""
         _when_supervisor_ends(lambda: self._loop.call_soon_threadsafe(self._stop_alone), patience=patience)
+
+    def is_over(self) -> None:
+        """Let a signal that comes while the process ends change nothing: its exit status is known."""
+        for name in _STOPPING:
+            self._loop.remove_signal_handler(name)
+            signal.signal(name, signal.SIG_IGN)
 
     def _stop(self) -> None:
         self.signals += 1
