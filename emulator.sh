@@ -122,7 +122,7 @@ run_pytest() {
     local python=$venv/bin/python alone=0 others=0 files=()
     if ! has_path "$@"; then mapfile -t files < <(grep -rl --include='*.py' 'mark\.alone' tests); fi
     ALONE=only "$python" -m pytest "$@" "${files[@]}" --numprocesses=0 || alone=$?
-    ALONE=none "$python" -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder "$@" || others=$?
+    ALONE=none "$python" -m pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder "$@" || others=$?
     if ((alone == 5)); then exit "$others"; fi
     if ((others == 5)); then exit "$alone"; fi
     exit "$((alone ? alone : others))"

@@ -13,10 +13,10 @@ def line_of(text: str, number: int, field: str) -> int:
     """Return the line of *field* in the provider of this *number*, both counted from 0 and 1; 0 where it is not found.
 
     That of the provider's own line where the field is missing. Only documents with a `[[provider]]` line for each
-    are looked into.
+    are looked into. Lines end as in TOML, and not where Unicode has other ends of lines.
     """
     table, found, name = -1, 0, field.partition(".")[0]
-    for line, content in enumerate(text.splitlines(), 1):
+    for line, content in enumerate(text.split("\n"), 1):
         if _TABLE.match(content):
             table += 1
             found = line if table == number else found

@@ -63,7 +63,7 @@ class _Table(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
     kind: str = Field(min_length=1)
     api_key: str
-    weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    weight: float = Field(default=1.0, ge=0, le=1e6, allow_inf_nan=False)
     enabled: bool = True
     base_url: str = ""
     timeout: _Seconds = 10.0
@@ -86,6 +86,8 @@ def parse_providers(text: str, place: str) -> Sequence[ProviderEntry]:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{place}: {error}") from None
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{place}: has a number of thousands of digits, or is nested too deeply") from None
     tables = document.pop("provider", [])
     if document:
         raise ConfigError(f"{place}: {next(iter(document))}: only [[provider]] tables are known here")

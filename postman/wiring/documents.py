@@ -15,7 +15,7 @@ from postman.adapters.clock import SystemClock
 from postman.adapters.file_documents import FileDocuments
 from postman.config import API_KEY, ProviderEntry, Settings, parse_providers
 from postman.core.document import Document
-from postman.errors import ConfigError, DocumentChangedError
+from postman.errors import ConfigError, DocumentChangedError, DocumentError
 from postman.ports.clock import Clock
 from postman.ports.documents import Documents
 from postman.ports.opening import OpenDocuments
@@ -28,6 +28,7 @@ __all__ = ["DocumentReader", "Keys", "open_documents", "place_of"]
 
 _LOG = structlog.get_logger("postman.wiring")
 
+_PASSWORD: Final = re.compile(r"//[^/@]*@")
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+]*):")
 _WEBHOOK_KEY: Final = "webhook_key"
 _SEED: Final = "POSTMAN_PROVIDERS_SEED"
@@ -39,7 +40,7 @@ class Keys(Enum):
     SENDING = "sending"
     """All but those for events, of the providers that are enabled; of the others those that can be had, to ask."""
     EVENTS = "events"
-    """Those that prove events (options that end in `_key`); also of retired providers, whose events still come."""
+    """Those that prove events (options that end in `_key`); of retired providers too, where they can be had."""
     NONE = "none"
 
 
@@ -55,8 +56,8 @@ def open_documents(settings: Settings, clock: Clock | None = None) -> Documents:
 
 
 def place_of(settings: Settings) -> str:
-    """Return what complaints about the document begin with."""
-    return settings.providers
+    """Return what complaints about the document begin with; without a password that the store's URL may hold."""
+    return _PASSWORD.sub("//***@", settings.providers)
 
 
 class DocumentReader:
@@ -75,27 +76,54 @@ class DocumentReader:
         self._documents = open_documents(settings, self._clock)
         self._keyring = Keyring(_schemes(settings, environ), clock=self._clock)
         self._number = -1
+        self._good: tuple[str, Sequence[ProviderEntry]] | None = None
 
     async def read(self) -> tuple[str, Sequence[ProviderEntry]]:
-        """Return the document's version, and the providers in it, enabled or not, with the keys that are needed."""
+        """Return the document's version, and the providers in it, enabled or not, with the keys that are needed.
+
+        While a document is wrong, the one before it is still given where its keys have changed, once for each change.
+        """
         document = await self._documents.read() or await self._first()
-        place = place_of(self._settings)
-        if document.changes:
-            place = f"{place} (number {document.number})"
-        entries = parse_providers(document.text, place)
         await self._keyring.refresh(at_once=document.number != self._number)
         self._number = document.number
-        keyed = [await self._keyed(entry) for entry in entries]
-        self._keyring.retain({reference for entry in entries for reference in entry.references.values()})
-        return _version_of(document), keyed
+        try:
+            self._good = await self._read(document)
+        except ConfigError:
+            if (renewed := await self._renewed()) is not None:
+                self._good = renewed
+                return renewed
+            raise
+        return self._good
 
     async def aclose(self) -> None:
         """Close the store, and what keys were read from."""
         await self._keyring.aclose()
         await self._documents.aclose()
 
+    async def _read(self, document: Document) -> tuple[str, Sequence[ProviderEntry]]:
+        place = place_of(self._settings)
+        if document.changes:
+            place = f"{place} (number {document.number})"
+        entries = parse_providers(document.text, place)
+        keyed = [await self._keyed(entry) for entry in entries]
+        self._keyring.retain({reference for entry in entries for reference in entry.references.values()})
+        return _version_of(document), keyed
+
+    async def _renewed(self) -> tuple[str, Sequence[ProviderEntry]] | None:
+        """Return what was read last with the keys of today; None where they are the same, or cannot be read."""
+        if self._good is None:
+            return None
+        version, entries = self._good
+        try:
+            renewed = [await self._keyed(entry) for entry in entries]
+        except (ConfigError, SecretUnavailableError):
+            return None
+        return (version, renewed) if renewed != entries else None
+
     async def _first(self) -> Document:
-        """Put the seed into a store that is empty; whoever comes first does it."""
+        """Put the seed into a store that is empty; whoever comes first does it, and nobody who read one before."""
+        if self._good is not None:
+            raise DocumentError(f"the document of providers in {place_of(self._settings)} is gone")
         if not self._settings.providers_seed:
             raise ConfigError(
                 f"POSTMAN_PROVIDERS: there is no document of providers in {place_of(self._settings)} yet: "
@@ -117,16 +145,21 @@ class DocumentReader:
         spec = replace(entry.spec, cluster=self._settings.prefix)
         keys: dict[str, SecretStr] = {}
         for field, reference in entry.references.items():
-            try:
-                self._keyring.check(reference)
-                if _is_read(field, self._keys):
-                    keys[field] = await self._keyring.read(reference)
-            except SecretRefusedError as error:
-                if entry.enabled or self._keys is Keys.EVENTS:
-                    raise ConfigError(f"{entry.key_places[field]}: {field}: {error}") from None
-            except SecretUnavailableError as error:
-                raise SecretUnavailableError("", f"{entry.key_places[field]}: {field}: {error}") from None
+            if _is_read(field, self._keys) and (key := await self._key(entry, field, reference)) is not None:
+                keys[field] = key
         return replace(entry, spec=spec).with_keys(keys)
+
+    async def _key(self, entry: ProviderEntry, field: str, reference: str) -> SecretStr | None:
+        """Return the key; None where that of a retired provider cannot be had, which then stays out of it."""
+        try:
+            return await self._keyring.read(reference)
+        except SecretRefusedError as error:
+            if entry.enabled:
+                raise ConfigError(f"{entry.key_places[field]}: {field}: {error}") from None
+        except SecretUnavailableError as error:
+            if entry.enabled:
+                raise SecretUnavailableError("", f"{entry.key_places[field]}: {field}: {error}") from None
+        return None
 
 
 def _is_read(field: str, keys: Keys) -> bool:

@@ -3,8 +3,11 @@
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from fcntl import LOCK_EX, flock
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -16,13 +19,48 @@ from postman.adapters.firestore._single import SingleDocument
 from postman.adapters.memory import MemoryDocuments
 from postman.adapters.sqlite import open_documents as open_sqlite
 from postman.core.document import Document
-from postman.errors import ConfigError, DocumentChangedError, DocumentError
+from postman.errors import ConfigError, DocumentChangedError, DocumentError, LedgerUnavailableError
 from postman.ports.documents import Documents
 from postman.ports.opening import Cluster
 from postman.testing.documents_suite import DocumentsSuite, OpenDocumentsAgain, next_document
 from postman.testing.emulators import Emulators
 
 now = asyncio.run
+
+
+def put(documents: Documents, text: str, *, after: Document | None = None) -> None:
+    """Change *after*, or what is there, into *text*."""
+    latest = after or now(documents.read())
+    assert latest is not None
+    now(documents.change(latest.change(text, by="kim", at=1.0, what="w")))
+
+
+async def both(path: Path, seen: Document | None, texts: Sequence[str]) -> list[BaseException | None]:
+    """Change *seen* into each of *texts* at the same time; return what each raised."""
+    assert seen is not None
+    changes = [seen.change(text, by="kim", at=1.0, what="w") for text in texts]
+    return await asyncio.gather(*(FileDocuments(path).change(each) for each in changes), return_exceptions=True)
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Hold the lock of *folder*, as another change does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        flock(descriptor, LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def somebody_else() -> Iterator[None]:
+    """Be a user who is not root and owns nothing."""
+    os.seteuid(23456)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 @pytest.fixture
@@ -93,7 +131,7 @@ class TestFile:
 
     def test_a_change_replaces_the_file_as_a_whole_and_keeps_its_mode(self, path: Path) -> None:
         documents = FileDocuments(path)
-        now(documents.change(now(documents.read()).change("# second ä\n", by="kim", at=1.0, what="w")))
+        put(documents, "# second ä\n")
         assert path.read_text(encoding="utf-8") == "# second ä\n"
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
         assert list(path.parent.iterdir()) == [path]
@@ -102,7 +140,7 @@ class TestFile:
         link = path.with_name("link.toml")
         link.symlink_to(path)
         documents = FileDocuments(link)
-        now(documents.change(now(documents.read()).change("# second\n", by="kim", at=1.0, what="w")))
+        put(documents, "# second\n")
         assert link.is_symlink()
         assert path.read_text() == "# second\n"
 
@@ -111,16 +149,72 @@ class TestFile:
         seen = now(documents.read())
         path.write_text("# theirs\n")
         with pytest.raises(DocumentChangedError):
-            now(documents.change(seen.change("# ours\n", by="kim", at=1.0, what="w")))
+            put(documents, "# ours\n", after=seen)
         assert path.read_text() == "# theirs\n"
 
     def test_one_that_is_written_anew_as_it_was_has_its_old_number(self, path: Path) -> None:
         documents = FileDocuments(path)
         first = now(documents.read())
+        assert first is not None
         path.write_text("# other\n")
-        assert now(documents.read()).number != first.number
+        other = now(documents.read())
+        assert other is not None
+        assert other.number != first.number
         path.write_text("# first\n")
         assert now(documents.read()) == first == Document("# first\n", first.number)
+
+    def test_of_two_changes_at_once_one_is_refused(self, path: Path) -> None:
+        """Also where both had looked before either wrote: none is lost without a word."""
+        for number in range(20):
+            seen = now(FileDocuments(path).read())
+            texts = [f"# {number} {who}\n" for who in "ab"]
+            done = now(both(path, seen, texts))
+            assert sorted(map(type, done), key=str) == [type(None), DocumentChangedError]
+            assert path.read_text() == texts[done.index(None)]
+
+    def test_a_change_waits_for_another_only_so_long(self, path: Path) -> None:
+        """One in the same folder, whoever makes it; a lock that is given back lets it through."""
+        documents = FileDocuments(path, patience=0.0)
+        with holding(path.parent), pytest.raises(LedgerUnavailableError, match="try again"):
+            put(documents, "# second\n")
+        assert path.read_text() == "# first\n"
+        put(documents, "# second\n")
+        assert path.read_text() == "# second\n"
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+    def test_a_file_stays_its_owners_or_as_it_was(self) -> None:
+        """Who reads it as its owner or group still can, after whoever's change; where that cannot be, there is none."""
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "providers.toml"
+            path.write_text("# first\n")
+            path.chmod(0o640)
+            Path(folder).chmod(0o777)
+            os.chown(path, 12345, 12346)
+            put(FileDocuments(path), "# second\n")
+            found = path.stat()
+            assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (12345, 12346, 0o640)
+            path.chmod(0o644)
+            with somebody_else(), pytest.raises(ConfigError, match="would not keep its owner"):
+                put(FileDocuments(path), "# third\n")
+            assert path.read_text() == "# second\n"
+            assert list(path.parent.iterdir()) == [path]
+
+    def test_the_first_change_makes_a_missing_file_for_whoever_may_make_one(self, path: Path) -> None:
+        """As open as its maker's umask has it; a reader alone is told that it is not there."""
+        path.unlink()
+        documents = FileDocuments(path)
+        now(documents.ensure())
+        assert now(documents.read()) is None
+        assert not path.exists()
+        before = os.umask(0o027)
+        try:
+            put(documents, "# first\n", after=Document())
+        finally:
+            os.umask(before)
+        assert path.read_text() == "# first\n"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        with pytest.raises(DocumentChangedError):
+            put(documents, "# another first\n", after=Document())
 
     @pytest.mark.parametrize(
         ("data", "says"), [(b"\xff", "utf-8"), (b"x" * (1 << 20) + b"y", "1 MiB"), (None, "No such file")]

@@ -17,9 +17,9 @@ from pydantic import SecretStr
 from rich.table import Table
 
 from postman.config import API_KEY, ProviderEntry, Settings, parse_providers
-from postman.config.editing import add_provider, change_provider, remove_provider
+from postman.config.editing import add_provider, change_provider, check_accounts, remove_provider
 from postman.core.document import Document
-from postman.entrypoints.cli.output import OUT, moment, plain, print_json, print_table, without_password
+from postman.entrypoints.cli.output import ERR, OUT, moment, plain, print_json, print_table, without_password
 from postman.entrypoints.cli.setup import checked_why, settings
 from postman.errors import ConfigError, DocumentChangedError
 from postman.wiring import Keys, check_providers, open_documents, place_of, provider_entries
@@ -35,6 +35,9 @@ app = typer.Typer(help="The providers and their share of the traffic.", no_args_
 _Json = Annotated[bool, typer.Option("--json", help="Print a JSON line for each.")]
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The provider's name in the document.")]
 _Why = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with the change, where a store keeps the document.")]
+_SameAccount = Annotated[
+    bool, typer.Option("--same-account", help="Allow another address or domain: it is the same account all the same.")
+]
 _Fields = Annotated[
     list[str] | None,
     typer.Argument(metavar="FIELD=VALUE…", help="Fields of the document, like timeout=5; FIELD= takes one out."),
@@ -74,8 +77,10 @@ def list_providers(*, json: _Json = False) -> None:
 
 @app.command()
 def show() -> None:
-    """Print the document's text, to be edited and given to `replace`."""
-    sys.stdout.write(asyncio.run(_read(settings())).text)
+    """Print the document's text, to be edited and given to `replace`; its number stands on stderr, for `--from`."""
+    document = asyncio.run(_read(settings()))
+    sys.stdout.write(document.text)
+    ERR.print(f"this is number {document.number}: `postman providers replace FILE --from {document.number}`")
 
 
 @app.command()
@@ -109,13 +114,13 @@ def add(
 
 
 @app.command("set")
-def set_fields(name: _Name, fields: _Fields = None, *, why: _Why = "") -> None:
+def set_fields(name: _Name, fields: _Fields = None, *, same_account: _SameAccount = False, why: _Why = "") -> None:
     """Change fields of a provider, its key's reference among them."""
     changed = _read_fields(fields or ())
     if not changed:
         raise ConfigError("there is nothing to change: name fields, like timeout=5")
     told = ", ".join(changed)
-    _change(f"set {told} of {name}", why, lambda text: change_provider(text, name, changed))
+    _change(f"set {told} of {name}", why, lambda text: change_provider(text, name, changed), same_account=same_account)
 
 
 @app.command()
@@ -146,12 +151,17 @@ def remove(name: _Name, *, why: _Why = "") -> None:
 def replace_document(
     file: Annotated[Path, typer.Argument(metavar="FILE", allow_dash=True, help="The document; -: standard input.")],
     *,
+    number: Annotated[
+        int | None,
+        typer.Option("--from", metavar="NUMBER", help="Only in the place of this one, as `show` told its number."),
+    ] = None,
+    same_account: _SameAccount = False,
     why: _Why = "",
 ) -> None:
     """Put a whole document in the place of the one that is there, or make the first one."""
     text = sys.stdin.read() if str(file) == "-" else _text_of(file)
     parse_providers(text, str(file))
-    _change(f"replace by {file.name}", why, lambda _: text)
+    _change(f"replace by {file.name}", why, lambda _: text, only=number, same_account=same_account)
 
 
 @app.command()
@@ -163,30 +173,55 @@ def reread(*, why: _Why = "") -> None:
     _change("read the keys anew", why, lambda text: text)
 
 
-def _change(what: str, why: str, edit: Callable[[str], str]) -> None:
+def _change(
+    what: str, why: str, edit: Callable[[str], str], *, only: int | None = None, same_account: bool = False
+) -> None:
     chosen = settings()
-    document = asyncio.run(_apply(chosen, f"{what}: {checked_why(why)}" if why else what, edit))
-    number = f"; it is number {document.number}" if document.changes else ""
+    told = f"{what}: {checked_why(why)}" if why else what
+    latest, changed = asyncio.run(_apply(chosen, told, edit, only=only, same_account=same_account))
+    done = "changed" if latest.number else "made"
+    number = f"; it is number {changed.number}" if latest.changes else ""
     where = plain(without_password(chosen.providers))
-    OUT.print(f"changed the providers' document in {where}{number}; workers follow within seconds (`postman status`)")
+    OUT.print(f"{done} the providers' document in {where}{number}; workers follow within seconds (`postman status`)")
 
 
-async def _apply(chosen: Settings, what: str, edit: Callable[[str], str]) -> Document:
-    """Change the document, and again where somebody else came before; nothing is put there that is wrong anywhere."""
+async def _apply(
+    chosen: Settings, what: str, edit: Callable[[str], str], *, only: int | None, same_account: bool
+) -> tuple[Document, Document]:
+    """Change the document, and again where somebody else came before; nothing is put there that is wrong anywhere.
+
+    Returns the one before and the one that was made. Where the one before is not number *only*, nothing is changed.
+    """
     async with aclosing(open_documents(chosen)) as documents:
         await documents.ensure()
         for _ in range(_TRIES):
             latest = await documents.read() or Document()
-            text = edit(latest.text)
-            await check_providers([_as_if_keyed(entry) for entry in parse_providers(text, place_of(chosen))])
+            if only not in (None, latest.number):
+                raise DocumentChangedError(
+                    f"--from {only}: the document is number {latest.number} by now: look at it again, by "
+                    "`postman providers show`, and make your change in that one"
+                )
+            text = await _checked(edit(latest.text), latest, place_of(chosen), same_account=same_account)
             changed = latest.change(text, by=_who(), at=time.time(), what=what)
             try:
                 await documents.change(changed)
             except DocumentChangedError as error:
                 problem = error
             else:
-                return await documents.read() or changed
+                return latest, changed
         raise problem
+
+
+async def _checked(text: str, latest: Document, place: str, *, same_account: bool) -> str:
+    entries = parse_providers(text, place)
+    await check_providers([_as_if_keyed(entry) for entry in entries])
+    try:
+        before = parse_providers(latest.text, place)
+    except ConfigError:
+        before = ()
+    if not same_account:
+        check_accounts(before, entries)
+    return text
 
 
 async def _checked_entries(chosen: Settings) -> Sequence[ProviderEntry]:
@@ -214,10 +249,10 @@ def _as_if_keyed(entry: ProviderEntry) -> ProviderEntry:
 
 def _read_fields(given: Sequence[str]) -> dict[str, object]:
     fields: dict[str, object] = {}
-    for each in given:
+    for position, each in enumerate(given, 1):
         name, sign, value = each.partition("=")
         if not sign or not name:
-            raise ConfigError(f"{name[:40] or 'FIELD=VALUE'}: fields are given as FIELD=VALUE")
+            raise ConfigError(f"field {position}: is not given as FIELD=VALUE")
         if name == "name":
             raise ConfigError("name: stays what it is; add another provider and disable this one")
         fields[name] = _value_of(name, value)

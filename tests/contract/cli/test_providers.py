@@ -1,6 +1,8 @@
 """`postman providers` on a document in a store, and on a file."""
 
 import json
+from contextlib import closing
+from sqlite3 import connect
 
 import pytest
 
@@ -66,9 +68,12 @@ def test_changes_are_numbered_with_who_and_why(stored: Postman) -> None:
         (("set", "a", "timeout=soon"), "timeout: must be a number"),
         (("set", "a", "api_key=SG.pasted"), "line 5: provider a: api_key: must be a reference"),
         (("set", "a", "colour=red"), "unknown option colour"),
+        (("set", "a", "kind=mailgun", "domain=mg.example.org"), "line 3: provider a: kind: is another account"),
+        (("set", "a", "base_url=https://api.eu.sendgrid.com"), "base_url: is another account: mails that are in doubt"),
         (("set", "a", "kind=pigeon"), "provider a: kind: 'pigeon' is not known"),
         (("set", "a", "name=b"), "name: stays what it is"),
-        (("set", "a", "weight"), "weight: fields are given as FIELD=VALUE"),
+        (("set", "a", "weight=1", "SG.pasted"), "field 2: is not given as FIELD=VALUE"),
+        (("set", "a", "=SG.pasted"), "field 1: is not given as FIELD=VALUE"),
         (("set", "a"), "there is nothing to change"),
         (("disable", "a"), "no provider is enabled"),
         (("remove", "a"), "names no provider"),
@@ -89,13 +94,60 @@ def test_what_is_wrong_is_named_and_changes_nothing(stored: Postman, step: tuple
     assert stored("providers", "show").out == FILE
 
 
+def test_a_replacement_of_what_somebody_else_changed_meanwhile_is_refused(stored: Postman) -> None:
+    """Who edits a copy of number 1 would undo number 2 without knowing it."""
+    shown = stored("providers", "show")
+    assert "this is number 1" in shown.err
+    (stored.folder / "edited.toml").write_text(f"{shown.out}timeout = 5\n")
+    assert stored("providers", "weight", "a", "3").status == 0
+    late = stored("providers", "replace", "edited.toml", "--from", "1")
+    assert (late.status, late.out) == (1, "")
+    assert "--from 1: the document is number 2 by now" in late.err
+    assert "weight = 3.0" in stored("providers", "show").out
+    assert stored("providers", "replace", "edited.toml", "--from", "2").status == 0
+    assert stored("providers", "show").out == f"{FILE}timeout = 5\n"
+
+
+def test_the_number_told_is_that_of_the_change_whatever_comes_after_it(stored: Postman) -> None:
+    """A change that was made is done, also where the store cannot be read a moment later."""
+    with closing(connect(stored.folder / "postman.db")) as store, store:
+        damage = "UPDATE documents SET document = x'7b'"
+        store.execute(f"CREATE TRIGGER damage AFTER INSERT ON documents BEGIN {damage}; END")
+    ran = stored("providers", "weight", "a", "3")
+    assert (ran.status, ran.err) == (0, "")
+    assert "it is number 2;" in ran.out
+    assert stored("providers", "list").status == 1
+
+
 def test_a_file_is_changed_in_its_place(postman: Postman) -> None:
     path = postman.folder / "providers.toml"
     path.write_text(FILE)
     assert postman("providers", "weight", "a", "2").status == 0
     assert path.read_text() == FILE + "weight = 2.0\n"
+    number = postman("providers", "show").err.rpartition("--from ")[2].split("`")[0]
+    (postman.folder / "edited.toml").write_text(FILE)
+    assert postman("providers", "replace", "edited.toml", "--from", number).status == 0
+    assert postman("providers", "replace", "edited.toml", "--from", number).status == 1
+    assert path.read_text() == FILE
     assert postman("providers", "history", "--json").lines == []
     assert postman("providers", "reread").status == 2
+
+
+def test_the_first_file_is_made_by_replace(postman: Postman) -> None:
+    path = postman.folder / "providers.toml"
+    assert postman("providers", "show").status == 2
+    assert postman("providers", "weight", "a", "2").status == 2
+    assert not path.exists()
+    ran = postman("providers", "replace", "-", stdin=FILE.encode())
+    assert ran.status == 0, ran.err
+    assert ran.out.startswith("made the providers' document in ")
+    assert path.read_text() == FILE
+
+
+def test_a_document_that_cannot_be_used_is_mended_by_replace(postman: Postman) -> None:
+    (postman.folder / "providers.toml").write_text("[[provider")
+    assert postman("providers", "replace", "-", stdin=FILE.encode()).status == 0
+    assert (postman.folder / "providers.toml").read_text() == FILE
 
 
 def test_the_first_worker_puts_the_seed_into_the_store(postman: Postman) -> None:
@@ -108,3 +160,9 @@ def test_the_first_worker_puts_the_seed_into_the_store(postman: Postman) -> None
     [change] = store("providers", "history", "--json").lines
     assert (change["number"], change["by"]) == (1, "POSTMAN_PROVIDERS_SEED")
     assert "SG.key" not in worker.err.read_text() + worker.out.read_text()
+
+
+def test_whoever_knows_that_it_is_the_same_account_may_correct_its_address(stored: Postman) -> None:
+    ran = stored("providers", "set", "a", "base_url=https://api.eu.sendgrid.com", "--same-account")
+    assert ran.status == 0, ran.err
+    assert stored("providers", "list", "--json").lines[0]["base_url"] == "https://api.eu.sendgrid.com"
