@@ -104,7 +104,7 @@ class Doubts:
         """Return what is known, and the doubt as it is then."""
         provider = self._failover.find(doubt.entry.provider)
         if provider is None:
-            return _Evidence(), doubt
+            return self._of_unknown(doubt), doubt
         if self._knows_key(provider, doubt.entry):
             receipt, doubt = await self._repeat(provider, mail, doubt)
             if receipt is not None:
@@ -112,6 +112,16 @@ class Doubts:
         if provider.look_up_after <= 0 or mail.on_doubt is OnDoubt.RESEND:
             return _Evidence(), doubt
         return await self._look_up(provider, mail), doubt
+
+    def _of_unknown(self, doubt: Doubtful) -> "_Evidence":
+        """Return what is known where the document has no such provider.
+
+        As long as a later document cannot be read it may be named there, and may have the mail: word of it is then
+        always a window away.
+        """
+        if not self._failover.is_behind:
+            return _Evidence()
+        return _Evidence(Found.NO_ANSWER, look_up_after=doubt.age)
 
     def can_repeat(self, entry: Entry) -> bool:
         """Whether the doubt would be settled by sending the mail again under the same key."""

@@ -12,7 +12,7 @@ stop, or of a shard that was paused meanwhile, is given back at once.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from math import inf
@@ -58,7 +58,10 @@ class _Shard:
 
 
 class Intake:
-    """See the module. *hindrance* is for how many seconds no mail could be sent; 0 or less: one could."""
+    """See the module. *hindrance* is for how many seconds no mail could be sent; 0 or less: one could.
+
+    *rest* waits so long at the most: what ends a hindrance early, and who closes the gate, ends it.
+    """
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class Intake:
         clock: Clock,
         random: Random,
         hindrance: Callable[[], float],
+        rest: Callable[[float], Awaitable[None]],
         concurrency: int,
         pull_wait: float,
         choices: int = 0,
@@ -88,6 +92,7 @@ class Intake:
         self._clock = clock
         self._random = random
         self._hindrance = hindrance
+        self._rest = rest
         self._concurrency = concurrency
         self._pull_wait = pull_wait
         self._selection = Selection(random=random, choices=choices)
@@ -132,7 +137,7 @@ class Intake:
                 await self._wait_for_news(now)
             elif (hindered := self._hindrance()) > 0:
                 with self._meter.pause():
-                    await self._pause(min(hindered, _LONGEST_PAUSE))
+                    await self._rest(min(hindered, _LONGEST_PAUSE))
             else:
                 self._open(shard)
 
@@ -254,6 +259,3 @@ class Intake:
             await self._guard.news.wait()
         else:
             await first_of(self._guard.news.wait(), self._clock.sleep(back_at - now))
-
-    async def _pause(self, seconds: float) -> None:
-        await first_of(self._clock.sleep(seconds), self._guard.wait_until_closed())

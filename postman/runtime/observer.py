@@ -35,6 +35,7 @@ from postman.ports.clock import Clock
 from postman.ports.ledger import Ledger
 from postman.ports.observing import Answered, ObservedProvider, Outcome, Passage
 from postman.ports.provider import Receipt
+from postman.runtime.closing import close_all
 from postman.runtime.surprise import reason_of
 
 __all__ = ["EVIDENCE", "Observer", "Passed"]
@@ -106,8 +107,8 @@ class Observer:
 
     @property
     def longest_timeout(self) -> float:
-        """Seconds that one exchange may take."""
-        return max((provider.timeout for provider in self._providers.values()), default=0.0)
+        """Seconds that one exchange may take, also one under way at a provider that was changed or is gone."""
+        return max((provider.timeout for provider in self._all()), default=0.0)
 
     def find(self, name: str) -> ObservedProvider | None:
         """Return the provider called *name*, None where there is none."""
@@ -154,8 +155,10 @@ class Observer:
         for flight in flights:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
-        for provider in (*self._providers.values(), *self._gone):
-            await provider.aclose()
+        await close_all(self._all())
+
+    def _all(self) -> Sequence[ObservedProvider]:
+        return (*self._providers.values(), *self._gone)
 
     async def _fly(self, provider: ObservedProvider, passage: Passage, mail_id: MailId, patience: float) -> Passed:
         ends = self._clock.now() + patience - min(_RECORDING, patience / 4)

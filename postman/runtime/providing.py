@@ -16,6 +16,7 @@ from postman.core.fleet.reports import DocumentSeen
 from postman.errors import ConfigError, DocumentError
 from postman.ports.clock import Clock
 from postman.ports.provider import Provider
+from postman.runtime.closing import close_all
 from postman.runtime.failover import Failover, Lineup
 from postman.runtime.surprise import reason_of
 
@@ -56,6 +57,8 @@ class Providing:
         self._seen = DocumentSeen(first.version)
         self._closing: set[asyncio.Task[None]] = set()
         self._gone: list[Provider] = []
+        self._untaken: Lineup | None = None
+        """What could not be gone by, to be tried again."""
 
     @property
     def seen(self) -> DocumentSeen:
@@ -74,15 +77,15 @@ class Providing:
     async def look(self) -> None:
         """Learn of the latest document; does not raise."""
         try:
-            found = await self._look()
-        except (ConfigError, DocumentError) as error:
-            self._refuse({"reason": str(error)})
-        except Exception as error:  # noqa: BLE001 — whatever ails the document's store, mails go on as before
-            self._refuse(reason_of(error))
-        else:
+            found = await self._look() or self._untaken
             if found is not None:
                 self._take(found)
-            elif self._seen.problem:
+        except (ConfigError, DocumentError) as error:
+            self._refuse({"reason": str(error)})
+        except Exception as error:  # noqa: BLE001 — whatever ails the document or its store, mails go on as before
+            self._refuse(reason_of(error))
+        else:
+            if self._seen.problem:
                 self._end_trouble(self._seen.version)
 
     async def aclose(self) -> None:
@@ -90,12 +93,13 @@ class Providing:
         for task in self._closing:
             task.cancel()
         await asyncio.gather(*self._closing, return_exceptions=True)
-        for provider in self._gone:
-            await provider.aclose()
+        await close_all(self._gone)
         self._gone.clear()
 
     def _take(self, lineup: Lineup) -> None:
+        self._untaken, longest = lineup, self._claim()
         gone = self._failover.change(lineup.routes, lineup.asked)
+        self._untaken, self._failover.is_behind = None, False
         keys_at = self._clock.time() if lineup.has_other_keys else self._seen.keys_at
         self._seen = DocumentSeen(lineup.version, "", keys_at)
         _LOG.info(
@@ -106,11 +110,11 @@ class Providing:
             keys=lineup.has_other_keys,
         )
         if gone:
-            self._close_later(gone)
+            self._close_later(gone, after=max(longest, self._claim()) + _LINGERING)
         self.on_change()
 
     def _refuse(self, told: Mapping[str, str]) -> None:
-        problem = told["reason"]
+        self._failover.is_behind, problem = True, told["reason"]
         if problem == self._seen.problem:
             return
         _LOG.error("providers_not_changed", version=self._seen.version, **told)
@@ -119,18 +123,19 @@ class Providing:
 
     def _end_trouble(self, version: str) -> None:
         _LOG.info("providers_in_order", version=version)
+        self._failover.is_behind = False
         self._seen = DocumentSeen(version, "", self._seen.keys_at)
         self.on_change()
 
-    def _close_later(self, gone: Sequence[Provider]) -> None:
+    def _close_later(self, gone: Sequence[Provider], *, after: float) -> None:
         self._gone.extend(gone)
-        task = asyncio.ensure_future(self._close_when_idle(gone))
+        task = asyncio.ensure_future(self._close_when_idle(gone, after))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    async def _close_when_idle(self, gone: Sequence[Provider]) -> None:
+    async def _close_when_idle(self, gone: Sequence[Provider], seconds: float) -> None:
         """No request begins after a change, but by mails that had their place, and none outlives its claim."""
-        await self._clock.sleep(self._claim() + _LINGERING)
+        await self._clock.sleep(seconds)
+        await close_all(gone)
         for provider in gone:
             self._gone.remove(provider)
-            await provider.aclose()

@@ -43,7 +43,7 @@ from postman.runtime.pushed import Answer, Answers, Pushed, PushedShards
 from postman.runtime.settler import Settler
 from postman.runtime.tasks import first_of
 
-__all__ = ["Busy", "PushSettings", "PushWorker", "limits_for"]
+__all__ = ["Busy", "PushSettings", "PushWorker", "check_timeout", "limits_for"]
 
 _LOG = structlog.get_logger("postman.worker")
 
@@ -86,6 +86,16 @@ def limits_for(failover: Failover, ack_deadline: float) -> Limits:
     longest = max(ack_deadline - _ANSWERING, timeout + _MARGIN)
     budget = min(2 * timeout + _MARGIN, longest)
     return Limits(lease=budget + _MARGIN, budget=budget)
+
+
+def check_timeout(longest: float, ack_deadline: float) -> None:
+    """Raise `ConfigError` where the queue does not wait long enough for an attempt of *longest* seconds."""
+    least = longest + _MARGIN + _ANSWERING
+    if ack_deadline < least:
+        raise ConfigError(
+            f"POSTMAN_ACK_DEADLINE: {ack_deadline:g} s are too few for pushed mails: the time-out of the slowest "
+            f"provider takes {least:g} s with what is around it"
+        )
 
 
 class _AnsweringSettler(Settler):
@@ -192,12 +202,7 @@ class PushWorker:
 
     def check(self) -> None:
         """Raise `ConfigError` where the queue does not wait long enough for even one attempt."""
-        least = self._failover.longest_timeout + _MARGIN + _ANSWERING
-        if self._settings.ack_deadline < least:
-            raise ConfigError(
-                f"POSTMAN_ACK_DEADLINE: {self._settings.ack_deadline:g} s are too few for pushed mails: the time-out "
-                f"of the slowest provider takes {least:g} s with what is around it"
-            )
+        check_timeout(self._failover.longest_timeout, self._settings.ack_deadline)
 
     def stop(self) -> None:
         """Take no more, and let `run` return when what is under way has ended; calling it twice is fine."""

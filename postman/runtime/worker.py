@@ -176,6 +176,7 @@ class Worker:
             clock=clock,
             random=self._random,
             hindrance=lambda: max(self._hands.ledger_away_for, failover.wait()),
+            rest=failover.rest,
             concurrency=settings.concurrency,
             pull_wait=settings.pull_wait,
             choices=settings.choices,

@@ -13,6 +13,7 @@ from postman.adapters.memory import MemorySuppressions
 from postman.adapters.tasting import ChildTaster
 from postman.config import ProviderEntry, Settings
 from postman.core.layout import Layout
+from postman.errors import ConfigError
 from postman.ports.clock import Clock
 from postman.ports.layouts import Layouts
 from postman.ports.ledger import Ledger
@@ -29,6 +30,9 @@ from postman.wiring.stores import open_layouts, open_ledger, open_shards, open_s
 __all__ = ["Equipment", "claim_ids", "open_equipment"]
 
 _LOG = structlog.get_logger("postman.wiring")
+
+Accept = Callable[[Sequence[ProviderEntry]], None]
+"""Raises `ConfigError` where a worker of this kind cannot work with these providers."""
 
 _RENDERINGS: Final = (
     "postman.adapters._sendgrid_payload:sendgrid_payload",
@@ -63,15 +67,21 @@ class Equipment:
 
 
 async def open_equipment(
-    settings: Settings, environ: Mapping[str, str], *, lease: Callable[[Failover], float]
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    lease: Callable[[Failover], float],
+    accept: "Accept" = lambda _: None,
 ) -> Equipment:
     """Open it; *lease* tells how many seconds a claim may last by the providers that there are.
+
+    *accept* is asked about each document's providers before they are used, now and later.
 
     Raises `ConfigError` and `DocumentError`, and where the providers' document or a key cannot be reached now
     `LedgerUnavailableError` or `SecretUnavailableError`.
     """
     clock = SystemClock()
-    lineups = Lineups(settings, environ, clock)
+    lineups = Lineups(settings, environ, clock, accept=accept)
     try:
         first = await lineups.first()
     except BaseException:
@@ -99,24 +109,39 @@ async def open_equipment(
 class Lineups:
     """What the providers' document says, as lineups."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str], clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str], clock: Clock, *, accept: Accept = lambda _: None
+    ) -> None:
         self._reader = DocumentReader(settings, environ, keys=Keys.SENDING, clock=clock)
+        self._accept = accept
         self._assembly = Assembly(clock)
         self._proxy = settings.proxy
         self._last: tuple[str, Sequence[ProviderEntry]] | None = None
+        self._refused: tuple[str, Sequence[ProviderEntry]] | None = None
+        self._reason = ""
 
     async def first(self) -> Lineup:
         """Return the first one."""
         return await self.next() or Lineup("", ())
 
     async def next(self) -> Lineup | None:
-        """Return the lineup where it is another than the last one, None where it is the same."""
+        """Return the lineup where it is another than the last one, None where it is the same.
+
+        Raises as `DocumentReader.read`, and `ConfigError` for one whose providers cannot be opened: that is tried once.
+        """
         found = await self._reader.read()
+        if found == self._refused:
+            raise ConfigError(self._reason)
         if found == self._last:
             return None
         version, entries = found
-        lineup = self._assembly.lineup(version, behind_proxy(entries, self._proxy))
-        self._last = found
+        try:
+            self._accept([entry for entry in entries if entry.enabled])
+            lineup = self._assembly.lineup(version, behind_proxy(entries, self._proxy))
+        except ConfigError as error:
+            self._refused, self._reason = found, str(error)
+            raise
+        self._last, self._refused = found, None
         return lineup
 
     async def aclose(self) -> None:

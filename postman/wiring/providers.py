@@ -1,6 +1,7 @@
 """The providers of the document: to send through, to hear from, to stand before."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Final, cast
@@ -9,11 +10,13 @@ import structlog
 
 from postman.breaker import CircuitBreaker, Recovery, Trip
 from postman.config import ProviderEntry, Settings
+from postman.errors import ConfigError
 from postman.ports.clock import Clock
 from postman.ports.events import EventSource
 from postman.ports.observing import ObservedProvider
 from postman.ports.opening import OpenEvents, OpenObserved, OpenProvider, ProviderSpec
 from postman.ports.provider import Provider
+from postman.runtime.closing import close_all
 from postman.runtime.failover import Failover, Lineup, Route
 from postman.wiring.documents import DocumentReader, Keys
 from postman.wiring.loading import has, load
@@ -57,9 +60,12 @@ def open_failover(
 
 async def check_providers(entries: Sequence[ProviderEntry]) -> None:
     """Return if each of *entries* can be opened, with its kind and options; raises `ConfigError`. Connects nowhere."""
-    opened = [_open(entry) for entry in entries if entry.enabled]
-    for provider in opened:
-        await provider.aclose()
+    opened: list[Provider] = []
+    try:
+        for entry in entries:
+            opened += [_open(entry)] if entry.enabled else []
+    finally:
+        await close_all(opened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +112,17 @@ class Assembly:
         breaker = known.breaker if known else _breaker(provider, self._clock)
         route = Route(provider, breaker, weight=entry.weight, rate=entry.rate, concurrency=entry.concurrency)
         if known is not None and before is not None:
-            route.take_over(known, is_same_concurrency=entry.concurrency == before.entry.concurrency)
+            route.take_over(
+                known,
+                is_same_concurrency=entry.concurrency == before.entry.concurrency,
+                is_same_rate=entry.rate == before.entry.rate,
+            )
         return route
 
 
 def event_sources(entries: Sequence[ProviderEntry]) -> Sequence[EventSource]:
     """Return a source for each of *entries* that has a key for its events, which were read with `Keys.EVENTS`."""
-    sources = [_open_events(entry.spec) for entry in entries if has("postman.events", entry.spec.kind)]
+    sources = [_open_events(entry) for entry in entries if has("postman.events", entry.spec.kind)]
     return [source for source in sources if source is not None]
 
 
@@ -124,12 +134,12 @@ class ObservedProviders:
 
     def of(self, entries: Sequence[ProviderEntry]) -> Sequence[ObservedProvider]:
         """Return them; no key is needed. Raises `ConfigError` for one that cannot be opened, and changed nothing."""
-        self._opened = {spec.name: (spec, self._open(spec)) for spec in (e.spec for e in entries if _is_observed(e))}
+        self._opened = {each.spec.name: (each.spec, self._open(each)) for each in entries if _is_observed(each)}
         return [provider for _, provider in self._opened.values()]
 
-    def _open(self, spec: ProviderSpec) -> ObservedProvider:
-        known, provider = self._opened.get(spec.name, (None, None))
-        return provider if provider is not None and known == spec else _open_observed(spec)
+    def _open(self, entry: ProviderEntry) -> ObservedProvider:
+        known, provider = self._opened.get(entry.spec.name, (None, None))
+        return provider if provider is not None and known == entry.spec else _open_observed(entry)
 
 
 def behind_proxy(entries: Sequence[ProviderEntry], proxy: str) -> Sequence[ProviderEntry]:
@@ -159,8 +169,28 @@ def _has_other_keys(entry: ProviderEntry, before: _Part | None) -> bool:
 
 
 def _open(entry: ProviderEntry) -> Provider:
-    kind = f"{entry.place}: kind"
-    return cast("OpenProvider", load("postman.providers", entry.spec.kind, kind))(entry.spec)
+    with _at(entry) as kind:
+        return cast("OpenProvider", load("postman.providers", entry.spec.kind, kind))(entry.spec)
+
+
+def _open_events(entry: ProviderEntry) -> EventSource | None:
+    with _at(entry) as kind:
+        return cast("OpenEvents", load("postman.events", entry.spec.kind, kind))(entry.spec)
+
+
+def _open_observed(entry: ProviderEntry) -> ObservedProvider:
+    with _at(entry) as kind:
+        return cast("OpenObserved", load("postman.observed", entry.spec.kind, kind))(entry.spec)
+
+
+@contextmanager
+def _at(entry: ProviderEntry) -> Iterator[str]:
+    """Let what is wrong with *entry* begin with its place in the document, of which an adapter knows nothing."""
+    whose = f"provider {entry.spec.name}: "
+    try:
+        yield f"{whose}kind"
+    except ConfigError as error:
+        raise ConfigError(f"{entry.place}: {str(error).removeprefix(whose)}") from error
 
 
 def _breaker(provider: Provider, clock: Clock) -> CircuitBreaker:
@@ -170,11 +200,3 @@ def _breaker(provider: Provider, clock: Clock) -> CircuitBreaker:
         Recovery(max_open=_LONGEST_OPEN, lease=provider.timeout + _CLAIMING),
         clock=clock.now,
     )
-
-
-def _open_events(spec: ProviderSpec) -> EventSource | None:
-    return cast("OpenEvents", load("postman.events", spec.kind, f"provider {spec.name}: kind"))(spec)
-
-
-def _open_observed(spec: ProviderSpec) -> ObservedProvider:
-    return cast("OpenObserved", load("postman.observed", spec.kind, f"provider {spec.name}: kind"))(spec)

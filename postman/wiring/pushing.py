@@ -13,7 +13,7 @@ from postman.config import Settings
 from postman.errors import ConfigError
 from postman.ports.clock import Clock
 from postman.ports.tokens import Standing, TokenJudge
-from postman.runtime.pushworker import PushSettings, PushWorker, limits_for
+from postman.runtime.pushworker import PushSettings, PushWorker, check_timeout, limits_for
 from postman.wiring.equipment import claim_ids, open_equipment
 
 __all__ = ["PUSH_VARIABLES", "Pushers", "open_push_worker", "open_token_judge"]
@@ -85,7 +85,10 @@ async def open_push_worker(settings: Settings, environ: Mapping[str, str]) -> tu
     """
     push_settings = _push_settings(settings)
     equipment = await open_equipment(
-        settings, environ, lease=lambda failover: limits_for(failover, push_settings.ack_deadline).lease
+        settings,
+        environ,
+        lease=lambda failover: limits_for(failover, push_settings.ack_deadline).lease,
+        accept=lambda entries: check_timeout(max(each.spec.timeout for each in entries), push_settings.ack_deadline),
     )
     worker = PushWorker(
         shards=equipment.shards,

@@ -9,7 +9,7 @@ from postman.config import ProviderEntry, parse_providers
 from postman.errors import ConfigError
 from postman.runtime.failover import Lineup
 from postman.testing.clock import FakeClock
-from postman.wiring.providers import Assembly
+from postman.wiring.providers import Assembly, ObservedProviders, check_providers, event_sources
 
 TEXT = """\
 [[provider]]
@@ -64,6 +64,16 @@ def test_another_concurrency_starts_another_limit(assembly: Assembly, first: Lin
     assert a.breaker is first.routes[0].breaker
 
 
+def test_another_weight_lets_nobody_send_faster_than_its_rate(assembly: Assembly) -> None:
+    limited = TEXT.replace("weight = 3", "weight = 3\nrate = 0.1")
+    before = assembly.lineup("1", entries(limited)).routes[0]
+    before.enter(1_000.0)
+    reweighed = assembly.lineup("2", entries(limited.replace("weight = 3", "weight = 1"))).routes[0]
+    assert reweighed.wait(1_000.0) == before.wait(1_000.0) > 0
+    faster = assembly.lineup("3", entries(limited.replace("rate = 0.1", "rate = 50"))).routes[0]
+    assert faster.wait(1_000.0) == 0.0
+
+
 def test_another_key_opens_the_provider_anew_with_a_breaker_that_knows_nothing(
     assembly: Assembly, first: Lineup
 ) -> None:
@@ -93,3 +103,18 @@ def test_what_cannot_be_opened_is_named_with_its_line_and_changes_nothing(assemb
     with pytest.raises(ConfigError, match="here: line 8: provider b: kind: 'pigeon' is not known"):
         assembly.lineup("2", entries(TEXT.replace("mailgun", "pigeon").replace("weight = 3", "weight = 1")))
     assert list(assembly.lineup("3", entries(TEXT)).routes) == list(first.routes)
+
+
+async def test_what_an_adapter_finds_wrong_is_told_with_its_line(assembly: Assembly) -> None:
+    """Whoever opens it: to send, to try it, to hear from it, to stand before it."""
+    text = TEXT.replace("weight = 3", 'base_url = "ftp://example.org"')
+    read = [each.with_keys({"webhook_key": SecretStr("no key")}) for each in entries(text)]
+    address = "^here: line 2: provider a: base_url must be"
+    with pytest.raises(ConfigError, match=address):
+        assembly.lineup("1", read)
+    with pytest.raises(ConfigError, match=address):
+        await check_providers(read)
+    with pytest.raises(ConfigError, match="here: line 2: provider a: webhook_key: is not"):
+        event_sources(read)
+    with pytest.raises(ConfigError, match=address):
+        ObservedProviders().of(read)

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Annotated, Final
 
 import structlog
@@ -14,7 +14,7 @@ import typer
 from postman.config import ProviderEntry, Settings
 from postman.entrypoints.cli.output import OUT, plain, print_json
 from postman.entrypoints.cli.setup import settings
-from postman.entrypoints.following import following_document
+from postman.entrypoints.following import LookAgain, following_document
 from postman.entrypoints.logs import set_up_logs
 from postman.entrypoints.proxy.server import ProxyServer
 from postman.errors import ConfigError, LedgerUnavailableError
@@ -58,22 +58,22 @@ def proxy(
 
 async def _run(chosen: Settings, host: str, port: int, concurrency: int, *, json: bool) -> int:
     observer, close = open_observer(chosen)
-    server = ProxyServer(observer, most=concurrency)
     signals = _Signals()
     try:
-        async with _following(observer, chosen):
-            await _look_at_ledger(observer)
-            await server.start(host, port)
-            _announce(f"http://{f'[{host}]' if ':' in host else host}:{server.port}", json=json)
-            await signals.first.wait()
-            server.stop_listening()
-            return await _finish(observer, server, signals)
+        async with _following(observer, chosen) as look_again:
+            server = ProxyServer(observer, most=concurrency, look_again=look_again)
+            async with aclosing(server):
+                await _look_at_ledger(observer)
+                await server.start(host, port)
+                _announce(f"http://{f'[{host}]' if ':' in host else host}:{server.port}", json=json)
+                await signals.first.wait()
+                server.stop_listening()
+                return await _finish(observer, server, signals)
     finally:
-        await server.aclose()
         await close()
 
 
-def _following(observer: Observer, chosen: Settings) -> AbstractAsyncContextManager[None]:
+def _following(observer: Observer, chosen: Settings) -> AbstractAsyncContextManager[LookAgain]:
     """Let *observer* stand before the providers of the document, whichever they are; no key is read."""
     observed = ObservedProviders()
 

@@ -4,13 +4,15 @@ It leads to the providers of the document and to nothing else. A request's targe
 is compared, as it came, with the few that the providers' adapters name; nothing
 is decoded, joined or normalised, so that there is nothing to be misread. A body
 is read whole before anything is passed on: of a worker that died in the middle
-nothing reaches a provider.
+nothing reaches a provider. A worker may know of a provider a little before the
+proxy does, so for one that is unknown the document is looked at once more.
 """
 
 import asyncio
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl, unquote
@@ -39,6 +41,8 @@ _LONGEST_PATIENCE: Final = 3_600.0
 _BACKLOG: Final = 1_024
 _CLOSING: Final = 0.5
 _LOOK: Final = 0.05
+_LOOKING: Final = 3.0
+"""Seconds that the look at the document may take before a request is refused."""
 _LENGTH: Final = re.compile(r"\d{1,12}")
 
 _STATUSES: Final[Mapping[Outcome, int]] = {
@@ -77,6 +81,13 @@ class _RefusedError(Exception):
         self.status = status
 
 
+class _UnknownError(_RefusedError):
+    """What the proxy's document knows nothing of."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(404, problem)
+
+
 @dataclass(frozen=True, slots=True)
 class _Head:
     """A request before its body was read."""
@@ -89,10 +100,16 @@ class _Head:
 
 
 class ProxyServer:
-    """Serves *observer* on one port; *most* requests at a time, the others wait."""
+    """Serves *observer* on one port; *most* requests at a time, the others wait.
 
-    def __init__(self, observer: Observer, *, most: int) -> None:
+    *look_again* lets *observer* go by the providers' document as it is now.
+    """
+
+    def __init__(
+        self, observer: Observer, *, most: int, look_again: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._observer = observer
+        self._look_again = look_again
         self._room = Room(most, _HELD)
         self._handler = web.Server(self._serve, access_log=None, auto_decompress=False)
         self._server: asyncio.Server | None = None
@@ -155,11 +172,11 @@ class ProxyServer:
 
     async def _pass_on(self, received: web.BaseRequest) -> web.Response:
         begun = asyncio.get_running_loop().time()
-        head = self._head(received)
+        head = await self._known_head(received)
         patience = _patience(received, head.provider.timeout)
         mail_id = _mail_id(received) if head.traffic is Traffic.SEND else None
         try:
-            async with asyncio.timeout(patience) as waiting, self._room.taken(head.length):
+            async with asyncio.timeout_at(begun + patience) as waiting, self._room.taken(head.length):
                 passage = Passage(
                     received.method, head.path, head.query, _headers(received), await _body(received, head)
                 )
@@ -174,6 +191,17 @@ class ProxyServer:
             return await self._observer.ask(head.provider, passage)
         return await self._observer.send(head.provider, passage, mail_id, patience=patience)
 
+    async def _known_head(self, received: web.BaseRequest) -> _Head:
+        try:
+            return self._head(received)
+        except _UnknownError:
+            if self._look_again is None:
+                raise
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOKING):
+                await self._look_again()
+        return self._head(received)
+
     def _head(self, received: web.BaseRequest) -> _Head:
         target, _, query = received.raw_path.partition("?")
         parts = target.split("/", 2)
@@ -181,10 +209,12 @@ class ProxyServer:
             raise _RefusedError(404, "the path must begin with a provider's name")
         provider = self._observer.find(parts[1])
         if provider is None:
-            raise _RefusedError(404, "the proxy's document has no provider of this name")
+            raise _UnknownError("the proxy's document has no provider of this name")
         path = f"/{parts[2]}"
         traffic = provider.traffic(received.method, path)
-        if traffic is None or (traffic is Traffic.SEND and query):
+        if traffic is None:
+            raise _UnknownError("no such request is passed on")
+        if traffic is Traffic.SEND and query:
             raise _RefusedError(404, "no such request is passed on")
         return _Head(provider, traffic, path, _query(query), _length(received, traffic))
 

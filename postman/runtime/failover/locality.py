@@ -34,12 +34,19 @@ class Locality:
         self.since: float | None = None
         """When the fault was found to be here; None while it is not."""
 
-    def change(self, providers: Collection[str]) -> None:
-        """Go by *providers* from now on; what was learnt of those that stay is kept."""
+    def change(self, providers: Collection[str], *, known: Collection[str]) -> bool:
+        """Go by *providers* from now on; True if that ends a local fault.
+
+        What was learnt of those that are *known* is kept. Of any other nobody can say that it cannot be reached, though
+        it may bear the name of one that was: its address may be another.
+        """
         self._providers = frozenset(providers)
-        self._unreached = {name: seen for name, seen in self._unreached.items() if name in self._providers}
-        if self.is_local and len(self._providers) < _FEWEST:
-            self.since = None
+        self._unreached = {name: seen for name, seen in self._unreached.items() if name in known}
+        if not self.is_local or (len(self._providers) >= _FEWEST and self._providers <= self._unreached.keys()):
+            return False
+        self.since = None
+        self._waits.reset()
+        return True
 
     @property
     def is_local(self) -> bool:

@@ -70,12 +70,14 @@ class Route:
         """Whether it is worth while to wait for room there: all is well, and its limit is being found out."""
         return self.is_closed and not self.failures_in_row and not self.limit.has_room and self.limit.is_settling
 
-    def take_over(self, before: "Route", *, is_same_concurrency: bool) -> None:
+    def take_over(self, before: "Route", *, is_same_concurrency: bool, is_same_rate: bool) -> None:
         """Go on from what was learnt by the route *before* this one to the same provider."""
         self.failures_in_row = before.failures_in_row
         self.closed_since, self.due_since = before.closed_since, before.due_since
         if is_same_concurrency:
             self.limit = before.limit
+        if is_same_rate:
+            self.rate = before.rate
 
     def wait(self, now: float) -> float:
         """Return the seconds until this provider may take another mail, if it has room; 0 where it may now."""

@@ -33,6 +33,7 @@ from postman.errors import (
 )
 from postman.ports.clock import Clock
 from postman.ports.provider import Provider, Receipt
+from postman.runtime.closing import close_all
 from postman.runtime.failover.faults import Scope, meaning_of, verdict_on
 from postman.runtime.failover.limits import RetryBudget
 from postman.runtime.failover.locality import Locality
@@ -82,6 +83,8 @@ class Failover:
         self._locality = Locality([route.name for route in self._routes], random=self._random.random)
         self._room = WaitingRoom(clock)
         self._asked = list(asked)
+        self.is_behind = False
+        """Whether a later document cannot be read, which may name providers that are not known here."""
         self._home = self._draw(self._routes)
         self._current = self._home
 
@@ -112,17 +115,14 @@ class Failover:
 
         Returns the providers that are used no more, but by mails that are under way there: those end as they would
         have, and the caller closes the providers after that. Where the weights changed a new home is drawn, and used
-        at once if it is in order.
+        at once if it is in order. Where it raises nothing is changed.
         """
-        before, weights = self._providers(), self._weights()
+        before = self._providers()
+        self._current, self._home = self._drawn(routes)
+        known = [route.name for route in routes if any(route.provider is each for each in before)]
         self._routes, self._asked = list(routes), list(asked)
-        self._locality.change([route.name for route in routes])
-        self._current = self._route_called(self._current.name) or self._draw(self._routes)
-        home = self._route_called(self._home.name)
-        if home is None or self._weights() != weights:
-            home = self._draw(self._routes)
-            self._current = home if home.is_closed else self._current
-        self._home = home
+        if self._locality.change([route.name for route in routes], known=known):
+            _LOG.info("local_fault_over", reason="there are other providers")
         self.wake_all()
         after = self._providers()
         return [provider for provider in before if not any(provider is each for each in after)]
@@ -193,17 +193,20 @@ class Failover:
 
     async def aclose(self) -> None:
         """Close every provider."""
-        for provider in self._providers():
-            await provider.aclose()
+        await close_all(self._providers())
 
     def _providers(self) -> Sequence[Provider]:
         return [*(route.provider for route in self._routes), *self._asked]
 
-    def _weights(self) -> Mapping[str, float]:
-        return {route.name: route.weight for route in self._routes}
-
-    def _route_called(self, name: str) -> Route | None:
-        return next((route for route in self._routes if route.name == name), None)
+    def _drawn(self, routes: Sequence[Route]) -> tuple[Route, Route]:
+        """Return which of *routes* is the one that works, and which is home: those so far, where they may stay."""
+        named = {route.name: route for route in routes}
+        current = named.get(self._current.name) or self._draw(routes)
+        home = named.get(self._home.name)
+        if home is None or _weights_of(routes) != _weights_of(self._routes):
+            home = self._draw(routes)
+            current = home if home.is_closed else current
+        return current, home
 
     async def _next(self, mail: Mail, tried: Mapping[str, ProviderError], *, is_free: bool) -> Leave:
         """Take a place at another provider; *is_free* where the budget of second attempts is not asked."""
@@ -306,7 +309,7 @@ class Failover:
 
     def _unreached(self, route: Route, verdict: Verdict, now: float) -> Verdict:
         """Note that nobody answered there; where nobody answers anywhere, that is no evidence against a provider."""
-        if self._locality.unreached(route.name, now):
+        if self.find(route.name) is route.provider and self._locality.unreached(route.name, now):
             _LOG.error("local_fault", reason="no provider can be reached from here", providers=len(self._routes))
             for each in self._routes:
                 each.breaker.reset()
@@ -379,6 +382,10 @@ class Failover:
 
     def _draw(self, routes: Sequence[Route]) -> Route:
         return self._random.choices(routes, weights=[max(r.weight, 1e-9) for r in routes])[0]
+
+
+def _weights_of(routes: Sequence[Route]) -> Mapping[str, float]:
+    return {route.name: route.weight for route in routes}
 
 
 class _HeldBackError(ProviderError):

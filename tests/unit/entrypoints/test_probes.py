@@ -224,7 +224,7 @@ async def test_a_worker_whose_pull_loop_hangs_is_not_alive() -> None:
         await ward.clock.sleep(20.0)
         assert ward.condition(worker) == OK
         worker._intake._hindrance = lambda: inf
-        worker._intake._pause = _for_ever  # type: ignore[method-assign, assignment]  # a planted fault
+        worker._intake._rest = _for_ever  # a planted fault
         await ward.clock.sleep(65.0)
         assert ward.condition(worker).not_alive.startswith("its pull loop has not turned for ")
 

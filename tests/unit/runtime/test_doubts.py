@@ -1,6 +1,7 @@
 """Which evidence is asked for in a doubt, and in which order."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from itertools import count
 
 import pytest
@@ -9,7 +10,7 @@ from postman import Address, Mail, OnDoubt
 from postman.adapters.memory.ledger import MemoryLedger
 from postman.breaker import CircuitBreaker
 from postman.core.protocol import Claimed, Doubtful, State
-from postman.core.verdict import Ack, GiveBack, Verdict
+from postman.core.verdict import Ack, DeadLetter, GiveBack, Verdict
 from postman.core.wire import digest
 from postman.errors import OutcomeUnknownError, ProviderDownError
 from postman.runtime.doubts import Doubts
@@ -29,11 +30,11 @@ class Scene:
         self.a = FakeProvider(
             "a", look_up_after=look_up_after, idempotent_for=idempotent_for, clock=self.clock, timeout=10.0
         )
-        failover = Failover([Route(self.a, CircuitBreaker("a", clock=self.clock.now))], clock=self.clock)
+        self.failover = Failover([Route(self.a, CircuitBreaker("a", clock=self.clock.now))], clock=self.clock)
         ids = count()
         self.doubts = Doubts(
             ledger=self.ledger,
-            failover=failover,
+            failover=self.failover,
             clock=self.clock,
             window=600.0,
             lease=lambda: 30.0,
@@ -171,3 +172,34 @@ async def test_two_workers_never_repeat_a_key_at_the_same_time() -> None:
 
     assert await scene.doubts.settle(one, answer) == GiveBack(1.0)
     assert len(scene.a.attempts) == 1
+
+
+@pytest.mark.parametrize("on_doubt", [OnDoubt.ASK, OnDoubt.HOLD])
+async def test_of_a_provider_that_only_a_later_document_names_word_is_waited_for_until_that_can_be_read(
+    on_doubt: OnDoubt,
+) -> None:
+    """It may have the mail, and may be asked; a worker that cannot read the document sends no second one elsewhere."""
+    scene, one = Scene(idempotent_for=0.0), mail(on_doubt)
+    await scene.doubt(one, takes=True)
+    other = FakeProvider("b", clock=scene.clock)
+    scene.failover.change([Route(other, CircuitBreaker("b", clock=scene.clock.now))])
+    scene.failover.is_behind = True
+    for _ in range(100):
+        verdict = await scene.settle(one)
+        assert isinstance(verdict, GiveBack)
+        await scene.clock.advance(verdict.delay)
+
+    scene.failover.is_behind = False
+    verdict = await scene.settle(one)
+    assert verdict is None if on_doubt is OnDoubt.ASK else isinstance(verdict, DeadLetter)
+
+
+async def test_a_code_of_which_no_word_can_come_in_time_goes_out_however_old_the_document_is() -> None:
+    scene = Scene(idempotent_for=0.0)
+    for seconds, is_freed in ((500.0, True), (700.0, False)):
+        one = mail().model_copy(update={"expires_at": datetime.fromtimestamp(scene.clock.time() + seconds, UTC)})
+        scene.failover.change([Route(scene.a, CircuitBreaker("a", clock=scene.clock.now))])
+        await scene.doubt(one, takes=False)
+        scene.failover.change([Route(FakeProvider("b"), CircuitBreaker("b", clock=scene.clock.now))])
+        scene.failover.is_behind = True
+        assert (await scene.settle(one) is None) is is_freed

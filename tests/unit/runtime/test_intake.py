@@ -8,8 +8,10 @@ from statistics import median
 import pytest
 from structlog.testing import capture_logs
 
+from postman.breaker import CircuitBreaker
 from postman.errors import ConfigError, QueueUnavailableError
 from postman.ports.queue import Delivery
+from postman.runtime.failover import Route
 from postman.runtime.freight import LARGEST
 from postman.testing.virtual import VirtualClock
 from tests.unit.runtime.pulling_scene import PULL_WAIT, Pulling, WatchedQueue, number_of, virtually
@@ -378,3 +380,14 @@ async def test_a_wrong_setting_that_a_pull_finds_ends_the_worker_also_in_an_outa
         await running
 
     assert here.clock.now() - began < 20.0
+
+
+@virtually
+async def test_a_change_of_the_providers_that_ends_an_outage_is_taken_up_at_once() -> None:
+    here = Pulling(2)
+    async with here.working() as worker:
+        worker._failover._routes[0].breaker.lock_out(500.0)
+        await here.clock.sleep(PULL_WAIT + 1.0)
+        await here.publish(0, 3)
+        worker._failover.change([Route(here.service, CircuitBreaker("a"))])
+        await here.until(lambda: len(here.sent()) == 3, within=0.2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -123,6 +124,37 @@ def test_the_next_fault_is_tried_soon_again() -> None:
     unreached(locality, "a", "a", "b", "b", now=500.0)
 
     assert locality.wait(500.0) <= 1.0
+
+
+def test_a_change_that_leaves_only_whom_nobody_reached_ends_nothing() -> None:
+    locality = broken("abc")
+
+    assert not locality.change("ab", known="ab")
+    assert (locality.is_local, locality.since) == (True, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("providers", "known"),
+    [("abc", "ab"), ("cd", ""), ("ab", "a"), ("a", "a")],
+    ids=["one more", "others", "another of the same name", "a single one"],
+)
+def test_a_change_to_one_of_whom_nothing_is_known_ends_it(providers: str, known: str) -> None:
+    locality = broken()
+    for _ in range(6):
+        locality.try_now()
+        locality.tried(100.0)
+
+    assert locality.change(providers, known=known)
+    assert (locality.is_local, locality.wait(100.0)) == (False, 0.0)
+    assert not locality.change(providers, known=providers), "it was over"
+
+
+def test_after_a_change_the_new_one_must_be_out_of_reach_as_well() -> None:
+    locality = broken()
+    locality.change("abc", known="ab")
+
+    assert unreached(locality, "a", "b", "c", "c", now=101.0) == [False, False, False, True]
+    assert locality.wait(101.0) <= 1.0, "the next fault is tried soon again"
 
 
 STEPS = st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.floats(0.0, 8.0)), max_size=60)

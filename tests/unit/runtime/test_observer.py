@@ -39,6 +39,7 @@ class FakeObserved:
         self.gate = asyncio.Event()
         self.gate.set()
         self.is_open = True
+        self.closing_trouble: Exception | None = None
 
     def traffic(self, method: str, path: str) -> Traffic | None:
         return Traffic.SEND if (method, path) == ("POST", "/send") else None
@@ -60,6 +61,8 @@ class FakeObserved:
 
     async def aclose(self) -> None:
         self.is_open = False
+        if self.closing_trouble is not None:
+            raise self.closing_trouble
 
 
 class AwayLedger(MemoryLedger):
@@ -344,3 +347,22 @@ def test_providers_are_found_by_their_names(scene: Scene) -> None:
     assert scene.observer.find("b") is scene.b
     assert scene.observer.find("c") is None
     assert scene.observer.longest_timeout == 10.0
+
+
+async def test_a_mail_under_way_at_one_that_was_changed_is_waited_for_as_long_as_it_may_take(scene: Scene) -> None:
+    quick = FakeObserved("a")
+    quick.timeout = 1.0
+    scene.observer.change([quick])
+
+    assert scene.observer.longest_timeout == 10.0
+    await scene.observer.aclose()
+    assert not any(each.is_open for each in (scene.a, scene.b, quick))
+
+
+async def test_one_that_cannot_be_closed_keeps_no_other_open(scene: Scene) -> None:
+    scene.a.closing_trouble = OSError("no")
+    scene.observer.change([scene.b])
+    scene.b.closing_trouble = OSError("no")
+    await scene.observer.aclose()
+
+    assert not any(each.is_open for each in (scene.a, scene.b))
