@@ -1,6 +1,6 @@
 """What a process reads of the document: the whole, with its keys, or why not; and what it never forgets or repeats."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -31,8 +31,8 @@ class Scene:
         self.clock = FakeClock(auto=False)
         self.folder = folder
 
-    def reader(self, keys: Keys = Keys.SENDING, **settings: str) -> DocumentReader:
-        environ = {"POSTMAN_PROVIDERS": str(self.path), "KEY": "SG.env", **settings}
+    def reader(self, keys: Keys = Keys.SENDING, settings: Mapping[str, str] | None = None) -> DocumentReader:
+        environ = {"POSTMAN_PROVIDERS": str(self.path), "KEY": "SG.env", **(settings or {})}
         return DocumentReader(Settings.from_env(environ), environ, keys=keys, clock=self.clock)
 
 
@@ -98,7 +98,7 @@ async def test_a_rotated_key_is_followed_while_a_wrong_document_stands(scene: Sc
 
 async def test_the_seed_is_for_an_empty_store_and_never_for_one_that_lost_its_document(scene: Scene) -> None:
     store = {"POSTMAN_PROVIDERS": f"sqlite:{scene.folder / 'postman.db'}", "POSTMAN_PROVIDERS_SEED": SEED}
-    reader = scene.reader(**store)
+    reader = scene.reader(settings=store)
     version, [entry] = await reader.read()
     assert (version, entry.spec.name) == ("1", "seed")
 
