@@ -57,10 +57,6 @@ class Keyring:
         self._asking: dict[str, asyncio.Task[SecretStr]] = {}
         self._places = asyncio.Semaphore(_AT_ONCE)
 
-    def check(self, reference: str) -> None:
-        """Raise `SecretRefusedError` for what is no reference; reads nothing."""
-        self._secrets(reference).is_pinned(reference)
-
     async def read(self, reference: str) -> SecretStr:
         """Return the value that is known, or read it now; a few are read at once, and the same one only once.
 

@@ -200,10 +200,6 @@ class PushWorker:
         """What it did since it started."""
         return self._hands.tally
 
-    def check(self) -> None:
-        """Raise `ConfigError` where the queue does not wait long enough for even one attempt."""
-        check_timeout(self._failover.longest_timeout, self._settings.ack_deadline)
-
     def stop(self) -> None:
         """Take no more, and let `run` return when what is under way has ended; calling it twice is fine."""
         self._guard.close()

@@ -102,11 +102,6 @@ async def open_push_worker(settings: Settings, environ: Mapping[str, str]) -> tu
         taster=equipment.taster,
         following=equipment.following,
     )
-    try:
-        worker.check()
-    except ConfigError:
-        await equipment.aclose()
-        raise
     return worker, equipment.aclose
 
 

@@ -16,7 +16,7 @@ from postman.entrypoints.probes import Condition, serve
 from postman.errors import ConfigError
 from postman.testing.emulators import Emulators
 from postman.testing.waiting import wait_until, wait_until_blocking
-from tests.contract.cli.commands import CLEAN, Postman, SandboxProcess, mail, running_sandbox, write_lines
+from tests.contract.cli.commands import Postman, SandboxProcess, mail, write_lines
 from tests.contract.cli.forks import Forks
 from tests.contract.cli.forwarder import Forwarder
 
@@ -27,24 +27,6 @@ STARTING = {"status": "failing", "reason": "it is starting"}
 OK: object = {"status": "ok"}
 _LISTENS = "0A"
 """As /proc/net writes it."""
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks(CLEAN) as forks:
-        yield forks
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: SandboxProcess) -> SandboxProcess:
-    running.forget()
-    return running
 
 
 @pytest.fixture

@@ -13,36 +13,10 @@ import pytest
 
 from postman.testing.emulators import Emulators
 from postman.testing.waiting import wait_until, wait_until_blocking
-from tests.contract.cli.commands import CLEAN, Postman, Process, SandboxProcess, mail, running_sandbox, write_lines
-from tests.contract.cli.forks import Forks
+from tests.contract.cli.commands import Postman, Process, SandboxProcess, mail, write_lines
 from tests.contract.cli.forwarder import Forwarder
 
 _GRACE = 8.0
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks(CLEAN) as forks:
-        yield forks
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: SandboxProcess) -> SandboxProcess:
-    running.forget()
-    return running
-
-
-@pytest.fixture
-def postman(tmp_path: Path, forks: Forks, sandbox: SandboxProcess) -> Postman:
-    postman = Postman(tmp_path, forks)
-    postman.use(sandbox)
-    return postman
 
 
 def _publish(postman: Postman, count: int, *, begin: int = 0) -> list[str]:

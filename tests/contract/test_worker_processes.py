@@ -5,8 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,38 +13,12 @@ from postman.config import Settings
 from postman.entrypoints.cli.worker import _command
 from postman.testing.emulators._process import born
 from postman.testing.waiting import wait_until_blocking
-from tests.contract.cli.commands import CLEAN, Postman, Process, SandboxProcess, mail, running_sandbox, write_lines
-from tests.contract.cli.forks import Forks
+from tests.contract.cli.commands import Postman, Process, SandboxProcess, mail, write_lines
 
 _CLOUD_RUN = 10.0
 """Seconds between its SIGTERM and its SIGKILL."""
 _EXIT = 0.4
 """Seconds that an interpreter takes to end."""
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks(CLEAN) as forks:
-        yield forks
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: SandboxProcess) -> SandboxProcess:
-    running.forget()
-    return running
-
-
-@pytest.fixture
-def postman(tmp_path: Path, forks: Forks, sandbox: SandboxProcess) -> Postman:
-    postman = Postman(tmp_path, forks)
-    postman.use(sandbox)
-    return postman
 
 
 def _publish(postman: Postman, count: int) -> list[str]:

@@ -157,17 +157,8 @@ async def test_what_is_no_reference_is_refused_and_not_repeated(keyring: Keyring
     """It may be the key itself."""
     with pytest.raises(SecretRefusedError) as read:
         await keyring.read(wrong)
-    with pytest.raises(SecretRefusedError) as checked:
-        keyring.check(wrong)
 
     assert not shows(read.value, CANARY)
-    assert not shows(checked.value, CANARY)
-    assert not vault.reads
-
-
-def test_checking_reads_nothing(keyring: Keyring, vault: Vault) -> None:
-    keyring.check("v:nowhere")
-
     assert not vault.reads
 
 
