@@ -1,5 +1,6 @@
 """What every test may ask for, and the last lines of a run: what could not be exercised."""
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from postman.testing.emulators import (  # noqa: E402 — after the suites were 
     Service,
     is_installed,
 )
+
+gc.disable()  # until all tests are collected: thousands of them are no garbage
 
 _UNIT = Path(__file__).parent / "unit"
 _ON_EMULATORS = {"emulators", "pubsub", "firestore"}
@@ -79,6 +82,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if _UNIT in item.path.parents:
                 raise pytest.UsageError(f"{item.nodeid} is a unit test and asks for emulators")
             item.add_marker("emulator")
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+    gc.collect()
+    gc.freeze()
 
 
 def _choose(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -16,7 +16,6 @@ from postman.adapters.pubsub import PubsubShards, open_shards
 from postman.config import Settings, parse_providers
 from postman.config.editing import text_of_seed
 from postman.entrypoints.cli.app import app
-from postman.entrypoints.cli.functions import functions
 from postman.entrypoints.functions.settings import FunctionSettings
 from postman.ports.opening import Cluster
 from postman.testing import FakeClock
@@ -199,14 +198,7 @@ def _parse(arguments: list[str]) -> None:
     command: Any = typer.main.get_command(app)
     names = list(arguments)
     name = names.pop(0)
-    command = _functions() if name == "functions" else command.commands[name]
-    command.make_context(name, names)
-
-
-def _functions() -> Any:
-    alone = typer.Typer()
-    alone.command()(functions)
-    return typer.main.get_command(alone)
+    command.commands[name].make_context(name, names)
 
 
 class TestProviders:

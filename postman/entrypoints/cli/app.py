@@ -10,23 +10,7 @@ from typing import Final
 
 import typer
 
-from postman.entrypoints.cli import (
-    dead,
-    demo,
-    functions,
-    init,
-    providers,
-    proxy,
-    publish,
-    reshard,
-    sandbox,
-    serve,
-    shards,
-    show,
-    status,
-    suppressions,
-    worker,
-)
+from postman.entrypoints.cli.commands import CommandGroup
 from postman.entrypoints.cli.output import complain, give_up_stdout
 from postman.errors import ConfigError, InvalidMailError, PostmanError
 
@@ -43,21 +27,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("init")(init.init)
-app.command("publish")(publish.publish)
-app.command("worker")(worker.worker)
-app.command("proxy")(proxy.proxy)
-app.command("show")(show.show)
-app.command("serve")(serve.serve)
-app.command("functions")(functions.functions)
-app.command("status")(status.status)
-app.command("reshard")(reshard.reshard)
-app.add_typer(shards.app, name="shards")
-app.add_typer(dead.app, name="dead")
-app.add_typer(suppressions.app, name="suppressions")
-app.add_typer(providers.app, name="providers")
-app.add_typer(sandbox.app, name="sandbox")
-app.command("demo")(demo.demo)
+
+
+@app.callback(cls=CommandGroup)
+def postman() -> None:
+    """Send e-mail through whichever provider works now."""
 
 
 def main() -> None:

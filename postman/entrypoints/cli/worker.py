@@ -1,6 +1,7 @@
 """`postman worker`: delivers until it is told to stop."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -139,6 +140,7 @@ async def _open(chosen: Settings, stopped: asyncio.Event, seat: Seat) -> Opened 
                 await asyncio.wait_for(stopped.wait(), pause)
         else:
             seat.worker = opened[0]
+            gc.freeze()  # what was loaded for it stays as long as it does
             return opened
     return None
 
