@@ -60,9 +60,13 @@ class Forks:
 
 
 def _serve(asking: int, answering: int) -> None:
+    from postman.entrypoints.cli import commands
     from postman.entrypoints.cli.app import main
 
-    for name in _LATE:
+    for name in (
+        *_LATE,
+        *(f"{commands.__package__}.{place.partition(':')[0]}" for place in commands.COMMANDS.values()),
+    ):
         import_module(name)
     gc.freeze()
     with os.fdopen(asking, "rb") as questions:
