@@ -1,6 +1,7 @@
 # One account for each thing that runs; what each may do stands in the file of what it may do it to.
 locals {
   accounts = { for name, account in {
+    console = { wanted = var.console, does = "Shows the cluster to its operators, and acts for them" }
     deliver = { wanted = var.push, does = "Delivers the mails that Pub/Sub pushes" }
     events  = { wanted = local.hears_events, does = "Takes the events of providers" }
     ingress = { wanted = var.ingress, does = "Takes mails over HTTP" }

@@ -14,7 +14,7 @@ locals {
 
   ordered_fields = merge([for name, each in local.collections : { for field in each.ordered_by : "${name}/${field}" => { collection = name, field = field } }]...)
 
-  ledger_users   = merge(local.senders, local.hears_events ? { events = google_service_account.this["events"].member } : {}, local.operators)
+  ledger_users   = merge(local.senders, local.hears_events ? { events = google_service_account.this["events"].member } : {}, local.operators, local.consoles)
   ledger_readers = merge(var.ingress ? { ingress = google_service_account.this["ingress"].member } : {}, { for each in var.layout_readers : each => each })
 }
 

@@ -21,7 +21,7 @@ locals {
 
   own_logs = join(" OR ", [
     "resource.labels.worker_pool_name=~\"^${var.prefix}-worker(-[0-9]+)?$\"",
-    "resource.labels.service_name=~\"^${var.prefix}-(deliver|events|ingress)$\"",
+    "resource.labels.service_name=~\"^${var.prefix}-(console|deliver|events|ingress)$\"",
   ])
 }
 

@@ -3,6 +3,11 @@ output "alerts" {
   value       = { for name, alert in local.alerts : name => { severity = alert.severity, says = alert.says } }
 }
 
+output "console_url" {
+  description = "Where the console is; null without it or an image. Without Identity-Aware Proxy a browser gets there by `gcloud run services proxy`."
+  value       = try(google_cloud_run_v2_service.this["console"].uri, null)
+}
+
 output "database" {
   description = "The Firestore database of the ledger."
   value       = google_firestore_database.this.name

@@ -5,7 +5,7 @@ data "google_project" "this" {
 locals {
   labels = merge(var.labels, { application = "postman", cluster = var.prefix })
 
-  apis = toset([
+  apis = setunion(var.console_iap ? ["iap.googleapis.com"] : [], [
     "artifactregistry.googleapis.com",
     "firestore.googleapis.com",
     "iam.googleapis.com",

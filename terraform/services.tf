@@ -1,11 +1,21 @@
-# What answers requests, from the same image: ingress takes mails, events takes what providers tell, deliver is pushed to.
+# What answers requests, from the same image: ingress takes mails, events takes what providers tell, deliver is pushed to,
+# console is looked at (console.tf).
 locals {
   pushes        = var.push && local.delivers
   push_audience = "${var.prefix}-deliver" # a word: the service's own address cannot stand in its own environment
 
   service_concurrency = tonumber(lookup(var.settings, "POSTMAN_CONCURRENCY", "50"))
 
+  probes = { console = "/live" }
+
   services = { for name, service in {
+    console = {
+      wanted   = local.runs && var.console
+      args     = ["console", "--host", "0.0.0.0", "--port", "8080"]
+      traffic  = var.console_from_internet ? "INGRESS_TRAFFIC_ALL" : "INGRESS_TRAFFIC_INTERNAL_ONLY"
+      timeout  = "3600s" # a page that is open is one request
+      settings = local.console_settings
+    }
     deliver = {
       wanted  = local.pushes
       args    = ["functions", "deliver", "--host", "0.0.0.0", "--port", "8080"]
@@ -41,17 +51,19 @@ resource "google_cloud_run_v2_service" "this" {
   name                = "${var.prefix}-${each.key}"
   labels              = local.labels
   ingress             = each.value.traffic
+  iap_enabled         = each.key == "console" && var.console_iap ? true : null
   deletion_protection = false # it keeps nothing
 
   template {
     service_account                  = google_service_account.this[each.key].email
     labels                           = local.labels
     timeout                          = each.value.timeout
-    max_instance_request_concurrency = local.service_concurrency
+    max_instance_request_concurrency = each.key == "console" ? 200 : local.service_concurrency
+    session_affinity                 = each.key == "console" ? true : null # who logged in meets the same instance again
 
     scaling {
       min_instance_count = 0
-      max_instance_count = var.max_service_instances
+      max_instance_count = each.key == "console" ? 2 : var.max_service_instances
     }
 
     containers {
@@ -83,7 +95,7 @@ resource "google_cloud_run_v2_service" "this" {
         failure_threshold = 20
 
         http_get {
-          path = "/healthz"
+          path = lookup(local.probes, each.key, "/healthz")
         }
       }
 
@@ -93,7 +105,7 @@ resource "google_cloud_run_v2_service" "this" {
         failure_threshold = 3
 
         http_get {
-          path = "/healthz"
+          path = lookup(local.probes, each.key, "/healthz")
         }
       }
     }

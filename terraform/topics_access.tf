@@ -4,12 +4,14 @@ locals {
   senders = { (local.sender) = google_service_account.this[local.sender].member }
 
   operators = { for each in var.operators : each => each }
+  consoles  = var.console ? { console = google_service_account.this["console"].member } : {} # acts as an operator does
 
   publishers = merge(
     local.senders, # moves mails that lie in the wrong shard
     var.ingress ? { ingress = google_service_account.this["ingress"].member } : {},
     { for each in var.publishers : each => each },
     local.operators, # replays dead letters
+    local.consoles,
   )
 
   pullers = { for name, member in local.senders : name => member if name == "worker" }
@@ -20,7 +22,7 @@ locals {
     looks        = merge(local.pullers, local.operators)
     publishes    = local.publishers
     pulls        = local.pullers
-    takes_dead   = local.operators
+    takes_dead   = merge(local.operators, local.consoles)
     } : what => merge([for shard in keys(local.shards) :
       { for name, member in members : "${shard}/${name}" => { shard = shard, member = member } }
     ]...)

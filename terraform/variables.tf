@@ -36,6 +36,46 @@ variable "callers" {
   }
 }
 
+variable "console" {
+  description = "Whether there is a service that shows the cluster to its operators in a browser, and acts for them."
+  type        = bool
+  default     = false
+}
+
+variable "console_from_internet" {
+  description = "Whether the console can be reached from outside of the project's networks, by who may: also with `gcloud run services proxy`."
+  type        = bool
+  default     = false
+}
+
+variable "console_iap" {
+  description = "Whether Identity-Aware Proxy asks who somebody is, with Google's own login page. Who may pass it is then set there, as docs/terraform.md has it, and console_users is ignored."
+  type        = bool
+  default     = false
+}
+
+variable "console_operators" {
+  description = "Who of those that get to the console may act there, and see addresses: e-mail addresses, or domains. Empty: all of them."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for each in var.console_operators : can(regex("^([^@,[:space:]:]+@)?[a-z0-9-]+(\\.[a-z0-9-]+)+$", each))])
+    error_message = "console_operators must be addresses, as ana@example.org, or domains, as example.org: no IAM members."
+  }
+}
+
+variable "console_users" {
+  description = "People or groups (IAM members) who may open the console: they need roles/run.invoker. Ignored where console is false."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = length(setintersection(var.console_users, ["allUsers", "allAuthenticatedUsers"])) == 0
+    error_message = "console_users may not be everybody: whoever gets in sees what was sent to whom, and can stop it."
+  }
+}
+
 variable "firestore_location" {
   description = "Where the ledger is: a region, or a multi-region as eur3 or nam5. Null: the region. It can never be changed."
   type        = string

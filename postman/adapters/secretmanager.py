@@ -12,10 +12,8 @@ only.
 """
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -29,6 +27,7 @@ from pydantic import SecretStr
 
 from postman.adapters._secret_names import VersionName
 from postman.adapters._secret_values import secret_of
+from postman.adapters._this_machine import is_on_this_machine
 from postman.errors import ConfigError
 from postman.ports.secrets import SecretError, SecretRefusedError, SecretUnavailableError, Surroundings
 
@@ -55,7 +54,6 @@ _CREDENTIALS_LIMIT: Final = 4.0
 
 _CLOSED: Final = "Secret Manager was closed"
 _EMULATOR: Final = "SECRET_MANAGER_EMULATOR_HOST"
-_ADDRESS: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:]+)\]|(?P<four>[0-9.]+|localhost)):(?P<port>[0-9]{1,5})")
 
 _Code = grpc.StatusCode
 _REFUSED: Final = {
@@ -86,7 +84,7 @@ class SecretManagerSecrets:
     """See the module. It connects at its first read, in that event loop; *call_limit* is seconds for one call."""
 
     def __init__(self, project: str, *, emulator: str = "", call_limit: float = _CALL_LIMIT) -> None:
-        if emulator and not _is_on_this_machine(emulator):
+        if emulator and not is_on_this_machine(emulator):
             raise ConfigError(f"{_EMULATOR}: must be host:port on this machine, since keys travel there in the clear")
         self._project = project
         self._emulator = emulator
@@ -169,14 +167,3 @@ def _is_cancelled() -> bool:
     """Whether somebody cancelled this task; else it is the channel's end that looks so."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _is_on_this_machine(address: str) -> bool:
-    match = _ADDRESS.fullmatch(address)
-    if match is None:
-        return False
-    host = match["six"] or match["four"]
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -17,8 +17,10 @@ from postman.errors import ConfigError
 __all__ = ["Settings"]
 
 _PREFIX: Final = "POSTMAN_"
-_NOT_OURS: Final = re.compile(r"POSTMAN_(PYTHON|API_KEY|(PROXY_)?(PORT|SERVICE)(_.*)?)")
+_NOT_OURS: Final = re.compile(r"POSTMAN_(PYTHON|API_KEY|(PROXY_)?(PORT|SERVICE)(_.*)?|CONSOLE_(PORT_|SERVICE).*)")
 """Others' names: of `emulator.sh`, of the API tool called Postman, and what Kubernetes sets for Services of ours."""
+_OF_KUBERNETES: Final = re.compile(r"(tcp|udp|sctp)://.*")
+"""What it sets `POSTMAN_CONSOLE_PORT` to, a setting of ours, where a Service is called `postman-console`."""
 
 _LONGEST_WINDOW: Final = 300.0
 
@@ -84,6 +86,16 @@ class Settings(BaseModel):
     """Whether all who reach `ingress` may publish."""
     probe_port: int = Field(default=0, ge=0, le=65535)
     """Where a worker answers the platform's probes, `GET /live` and `GET /ready`; 0: nowhere."""
+    console_port: int = Field(default=8027, ge=0, le=65535)
+    """Where `postman console` listens; 0: on any free port."""
+    console_keys: str = Field(default="", repr=False)
+    """Whose tokens may act there: references of tokens, separated by commas, each with `name=` before it or without."""
+    console_identity: str = Field(default="", pattern=r"^(cloudrun|iap)?$")
+    """Which platform says who somebody is: `cloudrun`, `iap` (Identity-Aware Proxy); empty: none does."""
+    console_audience: str = ""
+    """The audience of Identity-Aware Proxy's assertions, as it is for this service."""
+    console_operators: str = Field(default="", repr=False)
+    """Who of those whom the platform lets in may act: addresses or domains, separated by commas; empty: all of them."""
     log_level: str = Field(default="info", pattern=r"(?i)^(debug|info|warning|error|critical)$")
 
     @field_validator("health_window")
@@ -104,13 +116,18 @@ class Settings(BaseModel):
         given = {
             name.removeprefix(_PREFIX).lower(): value
             for name, value in environ.items()
-            if name.startswith(_PREFIX) and not _NOT_OURS.fullmatch(name) and value
+            if name.startswith(_PREFIX) and value and not _is_others(name, value)
         }
         given.setdefault("project", environ.get("GOOGLE_CLOUD_PROJECT", ""))
         try:
             return cls.model_validate(given)
         except ValidationError as error:
             raise ConfigError(_explain(error, cls)) from None
+
+
+def _is_others(name: str, value: str) -> bool:
+    is_of_kubernetes = name == f"{_PREFIX}CONSOLE_PORT" and _OF_KUBERNETES.fullmatch(value)
+    return bool(_NOT_OURS.fullmatch(name) or is_of_kubernetes)
 
 
 def _explain(error: ValidationError, model: type[BaseModel]) -> str:
@@ -134,5 +151,6 @@ _PROBLEMS: Final = {
     ): "must begin with a letter and have lower-case letters, digits and hyphens only",
     ("proxy", "string_pattern_mismatch"): "must be an http or https URL, like http://127.0.0.1:8090",
     ("only_shards", "string_pattern_mismatch"): "must be numbers of shards with commas between, like 0,3",
+    ("console_identity", "string_pattern_mismatch"): "must be cloudrun or iap",
     ("log_level", "string_pattern_mismatch"): "must be debug, info, warning, error or critical",
 }

@@ -7,12 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from postman.testing.backlog_suite import BacklogSuite
     from postman.testing.clock import FakeClock
     from postman.testing.documents_suite import DocumentsSuite
     from postman.testing.events import EventSourceSuite
     from postman.testing.grpc_proxy import GrpcProxy
     from postman.testing.layouts_suite import LayoutsSuite
     from postman.testing.ledger import LedgerSuite
+    from postman.testing.monitoring_server import MonitoringServer
     from postman.testing.provider import FakeProvider, ProviderSuite
     from postman.testing.queue import QueueSuite
     from postman.testing.roster_suite import RosterSuite
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from postman.testing.waiting import wait_until
 
 __all__ = [
+    "BacklogSuite",
     "DocumentsSuite",
     "EventSourceSuite",
     "FakeClock",
@@ -29,6 +32,7 @@ __all__ = [
     "GrpcProxy",
     "LayoutsSuite",
     "LedgerSuite",
+    "MonitoringServer",
     "ProviderSuite",
     "QueueSuite",
     "RosterSuite",
@@ -39,6 +43,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BacklogSuite": "backlog_suite",
     "DocumentsSuite": "documents_suite",
     "EventSourceSuite": "events",
     "FakeClock": "clock",
@@ -46,6 +51,7 @@ _HOMES = {
     "GrpcProxy": "grpc_proxy",
     "LayoutsSuite": "layouts_suite",
     "LedgerSuite": "ledger",
+    "MonitoringServer": "monitoring_server",
     "ProviderSuite": "provider",
     "QueueSuite": "queue",
     "RosterSuite": "roster_suite",

@@ -1,6 +1,6 @@
 """The only room that knows both sides: it finds adapters by URL or kind and joins them to the runtime."""
 
-from postman.wiring.documents import DocumentReader, Keys, open_documents, place_of
+from postman.wiring.documents import DocumentReader, Keys, open_documents, open_keyring, place_of
 from postman.wiring.processes import Opened, open_observer, open_worker
 from postman.wiring.providers import (
     ObservedProviders,
@@ -12,6 +12,7 @@ from postman.wiring.providers import (
 )
 from postman.wiring.stores import (
     cluster_of,
+    open_backlogs,
     open_layouts,
     open_ledger,
     open_producer,
@@ -30,8 +31,10 @@ __all__ = [
     "check_providers",
     "cluster_of",
     "event_sources",
+    "open_backlogs",
     "open_documents",
     "open_failover",
+    "open_keyring",
     "open_layouts",
     "open_ledger",
     "open_observer",

@@ -24,7 +24,7 @@ from postman.runtime.keys import Keyring
 from postman.wiring.loading import has, load, names
 from postman.wiring.stores import cluster_of
 
-__all__ = ["DocumentReader", "Keys", "open_documents", "place_of"]
+__all__ = ["DocumentReader", "Keys", "open_documents", "open_keyring", "place_of"]
 
 _LOG = structlog.get_logger("postman.wiring")
 
@@ -53,6 +53,11 @@ def open_documents(settings: Settings, clock: Clock | None = None) -> Documents:
         return FileDocuments(_path_of(settings))
     opening = cast("OpenDocuments", load("postman.documents", match[1], "POSTMAN_PROVIDERS"))
     return opening(settings.providers[match.end() :], cluster_of(settings, clock))
+
+
+def open_keyring(settings: Settings, environ: Mapping[str, str], *, clock: Clock | None = None) -> Keyring:
+    """Return what reads the references of keys, of every scheme that is installed; no connection is made yet."""
+    return Keyring(_schemes(settings, environ), clock=clock or SystemClock())
 
 
 def place_of(settings: Settings) -> str:

@@ -6,6 +6,7 @@ import structlog
 
 from postman.adapters.clock import SystemClock
 from postman.config import Settings
+from postman.ports.backlog import Backlogs, OpenBacklogs
 from postman.ports.clock import Clock
 from postman.ports.layouts import Layouts
 from postman.ports.ledger import Ledger
@@ -18,6 +19,7 @@ from postman.wiring.loading import has, load
 
 __all__ = [
     "cluster_of",
+    "open_backlogs",
     "open_layouts",
     "open_ledger",
     "open_producer",
@@ -71,6 +73,15 @@ def open_suppressions(settings: Settings, *, clock: Clock | None = None) -> Supp
     if not has("postman.suppressions", scheme):
         return None
     opening = cast("OpenSuppressions", load("postman.suppressions", scheme, "POSTMAN_LEDGER"))
+    return opening(rest, cluster_of(settings, clock))
+
+
+def open_backlogs(settings: Settings, *, clock: Clock | None = None) -> Backlogs | None:
+    """Return who tells what waits in the queues, None where nobody does; no connection is made yet."""
+    scheme, _, rest = settings.queue.partition(":")
+    if not has("postman.backlogs", scheme):
+        return None
+    opening = cast("OpenBacklogs", load("postman.backlogs", scheme, "POSTMAN_QUEUE"))
     return opening(rest, cluster_of(settings, clock))
 
 

@@ -112,16 +112,72 @@ run "pushed" {
   }
 }
 
+run "console" {
+  command = plan
+
+  variables {
+    console           = true
+    console_users     = ["group:desk@example.org"]
+    console_operators = ["example.org"]
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service.this["console"].ingress == "INGRESS_TRAFFIC_INTERNAL_ONLY" && keys(google_cloud_run_v2_service_iam_member.looks) == ["group:desk@example.org"] && google_cloud_run_v2_service.this["console"].iap_enabled != true
+    error_message = "The console must be for those who were named, from inside."
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service.this["console"].template[0].timeout == "3600s" && google_cloud_run_v2_service.this["console"].template[0].scaling[0].min_instance_count == 0 && google_cloud_run_v2_service.this["console"].template[0].scaling[0].max_instance_count == 2
+    error_message = "A page must be able to stay open for an hour, and nothing run while nobody looks."
+  }
+
+  assert {
+    condition     = one([for each in one(google_cloud_run_v2_service.this["console"].template[0].containers).env : each.value if each.name == "POSTMAN_CONSOLE_OPERATORS"]) == "example.org"
+    error_message = "The console must know who may act."
+  }
+}
+
+run "console_behind_the_proxy" {
+  command = plan
+
+  variables {
+    console       = true
+    console_iap   = true
+    console_users = ["group:desk@example.org"]
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service.this["console"].iap_enabled && keys(google_cloud_run_v2_service_iam_member.looks) == ["serviceAccount:service-123456789012@gcp-sa-iap.iam.gserviceaccount.com"]
+    error_message = "With Identity-Aware Proxy nobody else may invoke the console."
+  }
+
+  assert {
+    condition     = one([for each in one(google_cloud_run_v2_service.this["console"].template[0].containers).env : each.value if each.name == "POSTMAN_CONSOLE_AUDIENCE"]) == "/projects/123456789012/locations/europe-west1/services/postman-console" && contains(keys(google_project_service.this), "iap.googleapis.com")
+    error_message = "The console must expect assertions for itself, and the API be on."
+  }
+}
+
+run "no_console" {
+  command = plan
+
+  assert {
+    condition     = !contains(keys(google_cloud_run_v2_service.this), "console") && !contains(keys(google_service_account.this), "console") && output.console_url == null && !contains(keys(google_project_service.this), "iap.googleapis.com")
+    error_message = "Without being asked for there must be no console, and nothing for it."
+  }
+}
+
 run "wrong_wishes" {
   command = plan
 
   variables {
     callers             = ["allAuthenticatedUsers"]
+    console_operators   = ["group:desk@example.org"]
+    console_users       = ["allUsers"]
     image               = "postman:latest"
     max_workers         = 6
     scaled_from_outside = true
     settings            = { POSTMAN_QUEUE = "memory:" }
   }
 
-  expect_failures = [var.callers, var.image, var.max_workers, var.settings]
+  expect_failures = [var.callers, var.console_operators, var.console_users, var.image, var.max_workers, var.settings]
 }

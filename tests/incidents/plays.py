@@ -1,4 +1,4 @@
-"""Three incidents: a provider is down, a storm of poison, a ledger that is slow; and what who is on call reads and does."""
+"""Three incidents (a provider is down, a storm of poison, a slow ledger), and what who is on call reads and does."""
 
 import asyncio
 from collections import Counter

@@ -52,6 +52,11 @@ _AROUND: Final[Mapping[tuple[str, str, str], str]] = {
     ("operators", "pubsub.viewer", "subscription"): "checks the shards",
     ("operators", "pubsub.viewer", "dead subscription"): "checks the shards",
     ("operators", "datastore.user", "ledger"): "status, providers, suppressions, layout",
+    ("operators", "monitoring.viewer", "project"): "sees how much waits; Google tells it for a whole project",
+    ("console", "pubsub.publisher", "topic"): "replays dead letters",
+    ("console", "pubsub.subscriber", "dead subscription"): "reads, replays and drops dead letters",
+    ("console", "datastore.user", "ledger"): "shows it; changes providers, suppressions, layout",
+    ("console", "monitoring.viewer", "project"): "how much waits, as for operators",
 }
 
 
@@ -61,20 +66,27 @@ def _of(who: str, reasons: Mapping[tuple[str, str], str]) -> dict[Grant, str]:
 
 _COMMON: Final = {Grant(*key): reason for key, reason in _AROUND.items()}
 
-GRANTS: Final = {**_COMMON, **_of("worker", {**SENDING, **_PULLING})}
+GRANTS: Final = {
+    **_COMMON,
+    **_of("worker", {**SENDING, **_PULLING}),
+    Grant("desk", "run.invoker", "console service"): "people who were named",
+}
 """Where workers pull."""
 
 PUSH_GRANTS: Final = {
     **_COMMON,
     **_of("deliver", SENDING),
     Grant("everybody", "run.invoker", "deliver service"): "it checks Pub/Sub's token itself: Cloud Run would unsign it",
+    Grant("proxy", "run.invoker", "console service"): "it logs people in; nobody gets past it",
 }
-"""Where Pub/Sub pushes."""
+"""Where Pub/Sub pushes, and Identity-Aware Proxy is before the console."""
 
 _MEMBERS: Final = (
     (re.compile(rf"serviceAccount:service-{PROJECT_NUMBER}@gcp-sa-pubsub\.iam\.gserviceaccount\.com"), "pubsub"),
+    (re.compile(rf"serviceAccount:service-{PROJECT_NUMBER}@gcp-sa-iap\.iam\.gserviceaccount\.com"), "proxy"),
     (re.compile(r"serviceAccount:([a-z]+)@[a-z-]+\.iam\.gserviceaccount\.com"), r"\1"),
     (re.compile(r"group:night@example\.org"), "operators"),
+    (re.compile(r"group:desk@example\.org"), "desk"),
     (re.compile(r"allUsers"), "everybody"),
 )
 

@@ -8,7 +8,7 @@ from typing import Final
 from postman.config import Settings
 from postman.wiring.pushing import PUSH_VARIABLES
 from tests.terraform.grants import Grant, grants_in
-from tests.terraform.runs import CANARY, State
+from tests.terraform.runs import CANARY, PROJECT_NUMBER, State
 
 __all__ = ["SETTINGS", "problems"]
 
@@ -133,6 +133,17 @@ def _unheeded_pushes(state: State) -> Iterator[str]:
                 yield f"subscription {each.values['name']} pushes as another account than deliver's"
 
 
+def _nameless_visitors(state: State) -> Iterator[str]:
+    """Who opens the console must be told from others, by whom it believes, and nobody may get there past that."""
+    for each in (each for each in state.of("cloud_run_v2_service") if each.key == "console"):
+        identity, place = each.environment.get("POSTMAN_CONSOLE_IDENTITY", ""), each.values["location"]
+        audience = f"/projects/{PROJECT_NUMBER}/locations/{place}/services/{each.values['name']}"
+        if identity != ("iap" if each.values["iap_enabled"] else "cloudrun"):
+            yield f"{each.address} does not know who its visitors are"
+        if identity == "iap" and each.environment.get("POSTMAN_CONSOLE_AUDIENCE") != audience:
+            yield f"{each.address} expects assertions for another service"
+
+
 def _wrong_rights(state: State, granted: Mapping[Grant, str]) -> Iterator[str]:
     found = grants_in(state)
     for grant in found.keys() - granted.keys():
@@ -161,4 +172,5 @@ _RULES: Final[tuple[Callable[[State], Iterator[str]], ...]] = (
     _unprobed,
     _of_another_project,
     _unheeded_pushes,
+    _nameless_visitors,
 )

@@ -32,7 +32,7 @@ CANARY: Final = "canary-of-a-key"
 
 PROJECT_NUMBER: Final = "123456789012"
 
-_ACCOUNTS: Final = ("deliver", "events", "ingress", "pusher", "worker")
+_ACCOUNTS: Final = ("console", "deliver", "events", "ingress", "pusher", "worker")
 _OLDEST: Final = (1, 11)
 _PATIENCE: Final = 60.0
 

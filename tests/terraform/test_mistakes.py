@@ -150,6 +150,46 @@ PUSHES_FROM_THE_INTERNET: Final = Mistake(
     'traffic = "INGRESS_TRAFFIC_ALL"',
     ['google_cloud_run_v2_service.this["deliver"] listens to the internet'],
 )
+A_CONSOLE_WITHOUT_NAMES: Final = Mistake(
+    "console.tf",
+    r", POSTMAN_CONSOLE_IDENTITY = [^}]+\}",
+    " }",
+    ['google_cloud_run_v2_service.this["console"] does not know who its visitors are'],
+)
+A_CONSOLE_FOR_EVERYBODY: Final = Mistake(
+    "console.tf",
+    r": var\.console_users\)",
+    ': setunion(var.console_users, ["allUsers"]))',
+    [
+        'google_cloud_run_v2_service_iam_member.looks["allUsers"] is open to everybody',
+        "everybody has run.invoker on console service, which nothing needs",
+    ],
+)
+A_CONSOLE_THAT_PULLS: Final = Mistake(
+    "topics_access.tf",
+    r"pullers = \{",
+    'pullers = { for name, member in merge(local.senders, local.consoles) : name => member if name != "deliver" }\n'
+    "  left_over = {",
+    ["console has pubsub.subscriber on subscription, which nothing needs"],
+)
+A_WAY_PAST_THE_PROXY: Final = Mistake(
+    "console.tf",
+    r"toset\(\[local\.proxy_agent\]\)",
+    "setunion([local.proxy_agent], var.console_users)",
+    ["desk has run.invoker on console service, which nothing needs"],
+)
+NO_PROXY: Final = Mistake(
+    "services.tf",
+    r"iap_enabled +=[^\n]+",
+    "",
+    ['google_cloud_run_v2_service.this["console"] does not know who its visitors are'],
+)
+ANOTHER_S_ASSERTIONS: Final = Mistake(
+    "console.tf",
+    r"services/\$\{var\.prefix\}-console",
+    "services/console",
+    ['google_cloud_run_v2_service.this["console"] expects assertions for another service'],
+)
 ANOTHER_AUDIENCE: Final = Mistake(
     "topics.tf",
     r"audience              = push_config\.value",
@@ -159,7 +199,15 @@ ANOTHER_AUDIENCE: Final = Mistake(
 
 TOGETHER: Final = {
     "missing": [NO_DEAD_LETTER_ROLE, EARLY_PUBLISHERS, AN_UNPROBED_POOL, INDEXED_MAILS, PROJECT_OF_THE_ENVIRONMENT],
-    "too-open": [A_PUBLIC_SECRET, A_ROLE_TOO_MANY, A_ROLE_FOR_ALL_DATABASES, A_PUBLIC_INGRESS, AN_UNPROTECTED_LEDGER],
+    "too-open": [
+        A_PUBLIC_SECRET,
+        A_ROLE_TOO_MANY,
+        A_ROLE_FOR_ALL_DATABASES,
+        A_PUBLIC_INGRESS,
+        AN_UNPROTECTED_LEDGER,
+        A_CONSOLE_FOR_EVERYBODY,
+        A_CONSOLE_THAT_PULLS,
+    ],
     "wrong": [
         NO_ROLE_TO_ACKNOWLEDGE,
         UNHEARD_DEAD_LETTERS,
@@ -168,6 +216,7 @@ TOGETHER: Final = {
         AN_INDEXED_EXPIRY,
         AN_UNKNOWN_SETTING,
         AN_IMAGE_BY_TAG,
+        A_CONSOLE_WITHOUT_NAMES,
     ],
 }
 
@@ -189,14 +238,16 @@ def test_each_mistake_is_named(planted: Sequence[Mistake], terraform: Terraform)
     assert [each for mistake in planted for each in mistake.complaints if each not in found] == []
 
 
-def test_mistakes_of_pushes_are_named(terraform: Terraform) -> None:
+def test_mistakes_of_pushes_and_of_the_proxy_are_named(terraform: Terraform) -> None:
+    planted = (ANOTHER_AUDIENCE, PUSHES_FROM_THE_INTERNET, A_WAY_PAST_THE_PROXY, NO_PROXY, ANOTHER_S_ASSERTIONS)
+
     def plant(copy: Path) -> None:
-        ANOTHER_AUDIENCE.plant(copy)
-        PUSHES_FROM_THE_INTERNET.plant(copy)
+        for mistake in planted:
+            mistake.plant(copy)
 
     found = problems(terraform.apply(PUSHED, plant), PUSH_GRANTS)
 
-    assert {*ANOTHER_AUDIENCE.complaints, *PUSHES_FROM_THE_INTERNET.complaints} <= set(found)
+    assert [each for mistake in planted for each in mistake.complaints if each not in found] == []
 
 
 def test_a_key_cannot_get_into_the_state(terraform: Terraform) -> None:

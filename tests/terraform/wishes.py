@@ -36,8 +36,11 @@ EVERYTHING: Final[Mapping[str, object]] = {
     "layout_readers": ["serviceAccount:shop@acme-shop.iam.gserviceaccount.com"],
     "callers": ["serviceAccount:portal@acme-shop.iam.gserviceaccount.com"],
     "operators": ["group:night@example.org"],
+    "console": True,
+    "console_users": ["group:desk@example.org"],
+    "console_operators": ["example.org", "ana@example.com"],
     "alert_emails": ["night@example.org"],
     "settings": {"POSTMAN_CONCURRENCY": "40"},
 }
 
-PUSHED: Final[Mapping[str, object]] = {**EVERYTHING, "push": True}
+PUSHED: Final[Mapping[str, object]] = {**EVERYTHING, "push": True, "console_iap": True}

@@ -1,5 +1,6 @@
 """What lives and dies with this process: queues and all stores, for tests, demonstrations and simulations."""
 
+from postman.adapters.memory.backlog import MemoryBacklogs, open_backlogs
 from postman.adapters.memory.documents import MemoryDocuments, open_documents
 from postman.adapters.memory.layouts import MemoryLayouts, open_layouts
 from postman.adapters.memory.ledger import MemoryLedger, open_ledger
@@ -8,6 +9,7 @@ from postman.adapters.memory.roster import MemoryRoster, open_roster
 from postman.adapters.memory.suppressions import MemorySuppressions, open_suppressions
 
 __all__ = [
+    "MemoryBacklogs",
     "MemoryDocuments",
     "MemoryLayouts",
     "MemoryLedger",
@@ -15,6 +17,7 @@ __all__ = [
     "MemoryRoster",
     "MemoryShards",
     "MemorySuppressions",
+    "open_backlogs",
     "open_documents",
     "open_layouts",
     "open_ledger",

@@ -54,6 +54,11 @@ class MemoryQueue:
         """How many messages are here, free or not."""
         return len(self._stored)
 
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest of them was published, in seconds since 1970."""
+        return min((stored.published_at for stored in self._stored.values()), default=None)
+
     async def publish(self, message: Message) -> None:
         self._stored[next(self._numbers)] = _Stored(message, self._clock.time(), self._clock.now())
         self._tell()
@@ -134,6 +139,10 @@ class MemoryShards:
 
     def dead(self, shard: int) -> Queue:
         return self._dead[shard]
+
+    def kept(self, shard: int, *, dead: bool = False) -> MemoryQueue:
+        """Return the queue itself, for who looks into it."""
+        return (self._dead if dead else self._queues)[shard]
 
     async def ensure(self, shards: Sequence[int] | None = None) -> Sequence[str]:
         wanted = range(self._count) if shards is None else shards

@@ -18,7 +18,7 @@ about a second while there is nothing. Closing waits for the pulls under way.
 `PUBSUB_EMULATOR_HOST`, else Google's default credentials. The ack deadline is held
 within Pub/Sub's 10 to 600 seconds. Roles: `roles/pubsub.publisher` on the topics,
 `roles/pubsub.subscriber` and, for `check`, `roles/pubsub.viewer` on the subscriptions, `roles/pubsub.editor` to make
-both.
+both; `roles/monitoring.viewer` on the project for the backlog.
 """
 
 from postman.adapters.pubsub._queue import PubsubQueue

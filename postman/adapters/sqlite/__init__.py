@@ -1,5 +1,6 @@
 """Queues and all stores in one SQLite file: durable, and shared by the processes of one machine."""
 
+from postman.adapters.sqlite.backlog import SqliteBacklogs, open_backlogs
 from postman.adapters.sqlite.documents import SqliteDocuments, open_documents
 from postman.adapters.sqlite.layouts import open_layouts
 from postman.adapters.sqlite.ledger import open_ledger
@@ -8,7 +9,9 @@ from postman.adapters.sqlite.roster import open_roster
 from postman.adapters.sqlite.suppressions import open_suppressions
 
 __all__ = [
+    "SqliteBacklogs",
     "SqliteDocuments",
+    "open_backlogs",
     "open_documents",
     "open_layouts",
     "open_ledger",

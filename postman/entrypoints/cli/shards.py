@@ -15,6 +15,7 @@ from postman.config import Settings
 from postman.core.fleet.reports import ShardWork
 from postman.core.layout import Layout, ShardState
 from postman.core.resharding import Patience, Sight
+from postman.entrypoints.backlog import Gauge, Waiting, duration
 from postman.entrypoints.cli import dead
 from postman.entrypoints.cli.layouts import (
     INTERRUPTED,
@@ -30,9 +31,10 @@ from postman.entrypoints.cli.layouts import (
 from postman.entrypoints.cli.output import OUT, complain, moment, plain, print_json, print_table
 from postman.entrypoints.cli.setup import settings
 from postman.errors import QueueUnavailableError
+from postman.ports.backlog import Backlog
 from postman.ports.queue import ShardMap
 from postman.runtime.resharding import Resharder
-from postman.wiring import open_roster, open_shards
+from postman.wiring import open_backlogs, open_roster, open_shards, system_clock
 
 __all__ = ["app"]
 
@@ -61,7 +63,9 @@ class _Line:
     shard: int
     state: ShardState
     depth: int | None
-    """How many messages lie in it; None: nobody can tell."""
+    """How many messages lie in it, now and exactly; None: nobody can tell."""
+    backlog: Backlog | None
+    """How many, and for how long, maybe minutes ago; None: nobody can tell."""
     held: int
     """Of these, those in workers' hands."""
     pulled_at: float | None
@@ -79,12 +83,14 @@ def list_shards(*, json: Annotated[bool, typer.Option("--json", help="Print one 
         return
     for text in _header(layout, sight):
         OUT.print(text)
-    table = Table("shard", "state", "mails", "held", "last mail (UTC)", "problems", box=None, pad_edge=False)
+    names = ("shard", "state", "mails", "oldest", "held", "last mail (UTC)", "problems")
+    table = Table(*names, box=None, pad_edge=False)
     for line in lines:
         table.add_row(
             str(line.shard),
             f"[{_STYLES[line.state]}]{line.state}[/]",
-            "?" if line.depth is None else str(line.depth),
+            _mails(line),
+            duration(line.backlog.oldest_age) if line.backlog and line.backlog.count else "",
             str(line.held),
             moment(line.pulled_at) if line.pulled_at else "",
             plain("; ".join(line.problems)),
@@ -169,18 +175,29 @@ def _mark(
         raise typer.Exit(INTERRUPTED) from None
 
 
+def _mails(line: _Line) -> str:
+    """Return how many mails lie in a shard, and how old that number is where it is not of now."""
+    if line.depth is not None:
+        return str(line.depth)
+    return f"{line.backlog.count} ({duration(time.time() - line.backlog.at)} ago)" if line.backlog else "?"
+
+
 async def _look(chosen: Settings) -> tuple[Layout, Sight, Sequence[_Line]]:
-    shards, roster = open_shards(chosen), open_roster(chosen)
+    shards, roster, gauge = open_shards(chosen), open_roster(chosen), Gauge(open_backlogs(chosen), system_clock())
     async with AsyncExitStack() as stack:
         stack.push_async_callback(shards.aclose)
+        stack.push_async_callback(gauge.aclose)
         if roster is not None:
             stack.push_async_callback(roster.aclose)
         reports = await roster.reports(time.time() - _LOOK_BACK) if roster else ()
         layout = await latest_layout(chosen)
         counts = await asyncio.gather(*(_depth(shards, shard) for shard in range(layout.top)))
+        waiting = await gauge.look(range(layout.top), reports)
     depths = {shard: depth for shard, (depth, _) in enumerate(counts)}
     sight = Sight(reports, depths, time.time())
-    return layout, sight, [_line(layout, sight, shard, problem) for shard, (_, problem) in enumerate(counts)]
+    if waiting.problem:
+        complain(f"backlog: {waiting.problem}")
+    return layout, sight, [_line(layout, sight, waiting, shard, problem) for shard, (_, problem) in enumerate(counts)]
 
 
 async def _depth(shards: ShardMap, shard: int) -> tuple[int | None, str]:
@@ -191,7 +208,7 @@ async def _depth(shards: ShardMap, shard: int) -> tuple[int | None, str]:
         return None, str(error)
 
 
-def _line(layout: Layout, sight: Sight, shard: int, problem: str) -> _Line:
+def _line(layout: Layout, sight: Sight, waiting: Waiting, shard: int, problem: str) -> _Line:
     living = [report.shards.get(str(shard), ShardWork()) for report in sight.living]
     pulled_at = max((report.shards.get(str(shard), ShardWork()).pulled_at for report in sight.reports), default=0.0)
     said = Counter(work.problem for work in living if work.problem)
@@ -200,6 +217,7 @@ def _line(layout: Layout, sight: Sight, shard: int, problem: str) -> _Line:
         shard=shard,
         state=layout.state_of(shard),
         depth=sight.depths[shard],
+        backlog=waiting.shards.get(shard),
         held=sum(work.held for work in living),
         pulled_at=pulled_at or None,
         problems=[*filter(None, [problem]), *problems],

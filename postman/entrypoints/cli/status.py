@@ -4,9 +4,9 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import asdict, dataclass
 from typing import Annotated, Final
 
 import typer
@@ -16,12 +16,14 @@ from rich.table import Table
 
 from postman.config import Settings
 from postman.core.fleet.health import Health
+from postman.entrypoints.backlog import Gauge, Waiting, backlog_document
+from postman.entrypoints.cli.layouts import latest_layout
 from postman.entrypoints.cli.output import OUT, moment, plain, print_json, print_table, without_password
 from postman.entrypoints.cli.setup import settings
 from postman.entrypoints.fleet import LOOK_BACK, Fleet, ProviderLine, WorkerLine, fleet_of
 from postman.errors import LedgerUnavailableError
 from postman.ports.roster import Roster
-from postman.wiring import open_roster
+from postman.wiring import open_backlogs, open_roster, system_clock
 
 __all__ = ["status"]
 
@@ -36,9 +38,39 @@ _STYLES: Final = {
     Health.UNKNOWN: "dim",
     Health.LEAVING: "yellow",
 }
-_NOT_COUNTED: Final = (
-    "backlog: see `postman shards list`, where the queue can count it; doubts: not counted by this ledger"
-)
+_NOT_COUNTED: Final = "doubts: not counted by this ledger"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What is seen at a moment."""
+
+    fleet: Fleet
+    waiting: Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class _Lookout:
+    """Where to look; without a *roster* nobody reports."""
+
+    roster: Roster | None
+    gauge: Gauge
+    shards: Sequence[int]
+
+    async def look(self) -> _Sight:
+        now = time.time()
+        reports = await self.roster.reports(now - LOOK_BACK) if self.roster else ()
+        return _Sight(fleet_of(reports, now), await self.gauge.look(self.shards, reports))
+
+
+@asynccontextmanager
+async def _lookout(chosen: Settings) -> AsyncIterator[_Lookout]:
+    roster, gauge = open_roster(chosen), Gauge(open_backlogs(chosen), system_clock())
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(gauge.aclose)
+        if roster is not None:
+            stack.push_async_callback(roster.aclose)
+        yield _Lookout(roster, gauge, range((await latest_layout(chosen)).top))
 
 
 def status(
@@ -48,51 +80,41 @@ def status(
     ),
     watch: Annotated[bool, typer.Option("--watch", help="Look every two seconds until Ctrl-C.")] = False,
 ) -> None:
-    """Show the workers and their health, the providers and their breakers, and how the fleet does.
+    """Show the workers and their health, the providers and their breakers, how the fleet does, and what waits.
 
     Exit status 1 if the ledger's store cannot be reached.
     """
-    chosen = settings()
-    roster = open_roster(chosen)
-    if roster is None:
-        _say_no_roster(chosen, json=json)
-        return
-    asyncio.run(_show(roster, chosen, json=json, watch=watch))
+    asyncio.run(_show(settings(), json=json, watch=watch))
 
 
-async def _show(roster: Roster, chosen: Settings, *, json: bool, watch: bool) -> None:
-    try:
-        fleet = await _look(roster)
-        if watch:
-            await _watch(roster, fleet, lambda fleet, problem: _page(fleet, chosen, problem), json=json)
+async def _show(chosen: Settings, *, json: bool, watch: bool) -> None:
+    async with _lookout(chosen) as lookout:
+        sight = await lookout.look()
+        if lookout.roster is None:
+            _say_no_roster(sight, chosen, json=json)
+        elif watch:
+            await _watch(lookout, sight, lambda sight, problem: _page(sight, chosen, problem), json=json)
         elif json:
-            print_json(_document(fleet, ""))
+            print_json(_document(sight, ""))
         else:
-            _print(_page(fleet, chosen, ""))
-    finally:
-        await roster.aclose()
+            _print(_page(sight, chosen, ""))
 
 
-async def _look(roster: Roster) -> Fleet:
-    now = time.time()
-    return fleet_of(await roster.reports(now - LOOK_BACK), now)
-
-
-async def _watch(roster: Roster, fleet: Fleet, page: Callable[[Fleet, str], _Page], *, json: bool) -> None:
-    """Show *fleet*, then what is seen every two seconds, until a signal; an outage is shown, and waited for."""
+async def _watch(lookout: _Lookout, sight: _Sight, page: Callable[[_Sight, str], _Page], *, json: bool) -> None:
+    """Show *sight*, then what is seen every two seconds, until a signal; an outage is shown, and waited for."""
     stopped, problem = _stop_signal(), ""
     with _live(json=json) as live:
         while True:
             if json:
-                print_json(_document(fleet, problem))
+                print_json(_document(sight, problem))
             elif live is None:
-                _print(page(fleet, problem))
+                _print(page(sight, problem))
             else:
-                live.update(Group(*page(fleet, problem)), refresh=True)
+                live.update(Group(*page(sight, problem)), refresh=True)
             if await _within(stopped, _EVERY):
                 return
             try:
-                fleet, problem = await _look(roster), ""
+                sight, problem = await lookout.look(), ""
             except LedgerUnavailableError as error:
                 problem = str(error)
 
@@ -125,11 +147,12 @@ def _print(page: _Page) -> None:
             OUT.print(part)
 
 
-def _page(fleet: Fleet, chosen: Settings, problem: str) -> _Page:
+def _page(sight: _Sight, chosen: Settings, problem: str) -> _Page:
+    fleet, waiting = sight.fleet, f"backlog: {plain(str(sight.waiting))}"
     alarm = [f"[bold red]out of date:[/] {plain(problem)}"] if problem else []
     if not fleet.workers:
-        return [*alarm, _empty(chosen), _NOT_COUNTED]
-    return [*alarm, _workers(fleet), "", _providers(fleet), "", *_fleet_lines(fleet), _NOT_COUNTED]
+        return [*alarm, _empty(chosen), waiting, _NOT_COUNTED]
+    return [*alarm, _workers(fleet), "", _providers(fleet), "", *_fleet_lines(fleet), waiting, _NOT_COUNTED]
 
 
 def _empty(chosen: Settings) -> str:
@@ -200,26 +223,26 @@ def _fleet_lines(fleet: Fleet) -> Sequence[str]:
     return lines
 
 
-def _document(fleet: Fleet, problem: str) -> dict[str, object]:
-    """*backlog* and *doubts* are null: nobody counts them here."""
+def _document(sight: _Sight, problem: str) -> dict[str, object]:
+    """*doubts* is null: nobody counts them here."""
+    fleet = sight.fleet
     return {
         "at": fleet.at,
         "roster": True,
         "workers": [asdict(line) for line in fleet.workers],
         "providers": [asdict(line) for line in fleet.providers],
         "fleet": {"slow": fleet.slow, "leave": sorted(fleet.leave), "departures": fleet.departures},
-        "backlog": None,
+        "backlog": backlog_document(sight.waiting),
         "doubts": None,
         "problem": problem,
     }
 
 
-def _say_no_roster(chosen: Settings, *, json: bool) -> None:
+def _say_no_roster(sight: _Sight, chosen: Settings, *, json: bool) -> None:
     if json:
-        print_json(
-            {"at": time.time(), "roster": False, "workers": [], "providers": [], "backlog": None, "doubts": None}
-        )
+        print_json({**_document(sight, ""), "roster": False})
         return
     where = plain(without_password(chosen.ledger))
     OUT.print(f"this kind of ledger ({where}) keeps no reports of workers: they run without, and none can be shown")
+    OUT.print(f"backlog: {plain(str(sight.waiting))}")
     OUT.print(_NOT_COUNTED)

@@ -1,5 +1,6 @@
 """`postman shards`, with a worker and a sandbox around it."""
 
+import re
 import signal
 import time
 
@@ -52,6 +53,9 @@ def test_before_any_change_the_shards_are_those_of_the_settings(postman: Postman
         (2, "open", 3),
         (3, "open", 0),
     ]
+    assert [line["backlog"]["count"] for line in shown["shards"]] == [0, 0, 3, 0]
+    assert 0.0 < shown["shards"][2]["backlog"]["oldest_age"] < 60.0
+    assert re.search(r"^2 +open +3 +\d+ s +0", read, re.MULTILINE), "the oldest mail's age stands beside the number"
     assert "epoch 0: nobody changed the settings' number; producers fill 4 shards, workers read 4" in read
     assert "no worker reports" in read
 

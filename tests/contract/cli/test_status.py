@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
@@ -18,8 +19,9 @@ from postman.adapters.clock import SystemClock
 from postman.adapters.sqlite import open_roster
 from postman.core.fleet.reports import STOPPED, ProviderStanding, ProviderWork, WorkerReport, WorkWindow
 from postman.ports.opening import Cluster
+from postman.testing.monitoring_server import MonitoringServer
 from postman.testing.waiting import wait_until_blocking
-from tests.contract.cli.commands import COMMAND, Postman, SandboxProcess, mail, write_lines
+from tests.contract.cli.commands import COMMAND, Postman, Ran, SandboxProcess, mail, write_lines
 
 WINDOW = 30.0
 
@@ -53,10 +55,51 @@ def test_an_empty_fleet_is_told_in_a_sentence(postman: Postman) -> None:
     assert "but not with POSTMAN_HEALTH_WINDOW=0" in postman("status", POSTMAN_HEALTH_WINDOW="0").out
 
 
+def _on_pubsub(postman: Postman, *arguments: str, monitoring: str = "") -> Ran:
+    """Run a command that never speaks to Pub/Sub itself; nobody is there."""
+    return postman(
+        *arguments,
+        POSTMAN_QUEUE="pubsub:",
+        POSTMAN_PROJECT="demo",
+        PUBSUB_EMULATOR_HOST="127.0.0.1:9",
+        MONITORING_EMULATOR_HOST=monitoring,
+    )
+
+
 def test_what_nobody_counts_is_not_guessed(postman: Postman) -> None:
-    assert "backlog: see `postman shards list`, where the queue can count it" in postman("status").out
-    [line] = postman("status", "--json").lines
+    """As beside the emulator of Pub/Sub."""
+    assert "backlog: nobody counts what waits here" in _on_pubsub(postman, "status").out
+    [line] = _on_pubsub(postman, "status", "--json").lines
     assert (line["backlog"], line["doubts"], line["workers"]) == (None, None, [])
+
+
+def test_what_waits_is_told_with_the_oldest(postman: Postman) -> None:
+    """In all shards together, and by shard for programs."""
+    postman("publish", write_lines(postman.folder / "mails.jsonl", [mail(f"m-{number}") for number in range(9)]))
+
+    assert re.search(
+        r"^backlog: 9 mails in 4 shards; the oldest waits \d+ s \(shard [0-3]\)$", postman("status").out, re.MULTILINE
+    )
+    [line] = postman("status", "--json").lines
+    assert line["backlog"]["count"] == sum(each["count"] for each in line["backlog"]["shards"].values()) == 9
+    assert set(line["backlog"]["dead"]) == {"0", "1", "2", "3"}
+    assert 0.0 < line["backlog"]["oldest_age"] < 60.0
+
+
+async def test_what_google_measured_is_told_with_its_age(postman: Postman) -> None:
+    """By `status` and by `shards list`; what it will not tell is said."""
+    async with MonitoringServer("demo") as server:
+        server.measure("postman-mail-2", at=time.time() - 90.0, count=1_200, age=400)
+        status = await asyncio.to_thread(_on_pubsub, postman, "status", monitoring=server.address)
+        shards = await asyncio.to_thread(_on_pubsub, postman, "shards", "list", monitoring=server.address)
+        server.status = 403
+        refused = await asyncio.to_thread(_on_pubsub, postman, "status", monitoring=server.address)
+
+    assert re.search(r"backlog: 1200 mails in 1 shard, \d+ s ago; the oldest waits 7 min \(shard 2\)", status.out)
+    assert re.search(r"^2 +open +1200 \(\d+ s ago\) +7 min +0", shards.out, re.MULTILINE)
+    assert re.search(r"^1 +open +\? +0", shards.out, re.MULTILINE)
+    assert refused.status == 0
+    assert "backlog: Cloud Monitoring may not be read: this account needs roles/monitoring.viewer" in refused.out
 
 
 def test_a_slow_worker_is_named_with_the_reason(postman: Postman) -> None:
