@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "serve": "serve:serve",
         "functions": "functions:functions",
         "status": "status:status",
+        "console": "console:console",
         "reshard": "reshard:reshard",
         "shards": "shards:app",
         "dead": "dead:app",

@@ -1,0 +1,1 @@
+"""What the pages show: each module gathers the values of one kind of page."""
