@@ -15,6 +15,7 @@ usage: ./emulator.sh VERB [ARGUMENT…]
   run CMD…         run CMD with the emulators in its environment
   simulate [ARG…]  the whole cluster in one process, in virtual time, under every fault: 20,000 seeds unless ARG… says otherwise
   chaos [ARG…]     workers killed, answers lost and emulators stopped while mails flow; --help names the arguments
+  incidents [NAME…] provider_down, poison_storm, ledger_slow: played by the words of docs/runbook.md, with the times
   mutants [ARG…]   change the code that decides, line by line, and see whether the tests notice
   image [ARG…]     build the container image and let a worker in it deliver; --install gets the builders with apt
   bench [NAME…]    run a program of tests/benchmarks with its arguments, beside other libraries; alone: name them
@@ -162,7 +163,7 @@ main() {
     shift || true
     case $verb in
         demo | run | up | down | env) prepare requirements.lock ;; # not joined by &&, which would switch off set -e
-        test | bench | simulate | chaos | mutants | image) prepare requirements-dev.lock ;;
+        test | bench | simulate | chaos | incidents | mutants | image) prepare requirements-dev.lock ;;
     esac
     case $verb in
         demo) inside --optional -- "$venv/bin/postman" demo "$@" ;;
@@ -171,6 +172,7 @@ main() {
         bench) bench "$@" ;;
         simulate) cd "$root" && exec "$venv/bin/python" -m tests.simulation "$@" ;;
         chaos) cd "$root" && inside -- "$venv/bin/python" -m tests.chaos "$@" ;;
+        incidents) cd "$root" && inside -- "$venv/bin/python" -m tests.incidents "$@" ;;
         mutants) cd "$root" && exec "$venv/bin/python" -m tests.mutation "$@" ;;
         image) cd "$root" && exec bash deploy/image.sh "$@" ;;
         run) inside "$@" ;;

@@ -10,12 +10,15 @@ from postman.core.fleet.judgement import judge
 from postman.core.fleet.reports import STOPPED, DocumentSeen, ProviderStanding, WorkerReport
 from postman.core.fleet.rules import Rules
 
-__all__ = ["LOOK_BACK", "Fleet", "ProviderLine", "WorkerLine", "fleet_of"]
+__all__ = ["LOOK_BACK", "SLOW_LEDGER", "Fleet", "LedgerLine", "ProviderLine", "WorkerLine", "fleet_of"]
 
 _RULES: Final = Rules()
 
 LOOK_BACK: Final = max(_RULES.departures_within, _RULES.gone_after)
 """Seconds; older reports do not matter."""
+
+SLOW_LEDGER: Final = 1.0
+"""Seconds that a call takes on average from which on the ledger is called slow; Firestore's are 0.01 to 0.1."""
 
 _CLOSED: Final = "closed"
 _PAUSED: Final = "paused"
@@ -66,6 +69,18 @@ class ProviderLine:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerLine:
+    """The ledger in the workers' latest windows."""
+
+    calls: int
+    """How many ended."""
+    mean: float | None
+    """Seconds that one took; None where there was none."""
+    slow: str
+    """That it is slow, in words; empty: it is not, or nobody can tell."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fleet:
     """All of it, at a moment."""
 
@@ -78,6 +93,8 @@ class Fleet:
     """Workers that are to leave now."""
     departures: int
     """How many left for their health within the last hour."""
+    ledger: LedgerLine = LedgerLine(0, None, "")
+    """How the ledger does, as the workers that work see it."""
 
 
 def fleet_of(reports: Sequence[WorkerReport], now: float) -> Fleet:
@@ -94,6 +111,7 @@ def fleet_of(reports: Sequence[WorkerReport], now: float) -> Fleet:
         slow=judgement.fleet_slow,
         leave=judgement.leave,
         departures=sum(report.leaving not in ("", STOPPED) for report in recent),
+        ledger=_ledger(working),
     )
 
 
@@ -170,6 +188,14 @@ def _provider(name: str, rate: float, total: float, seen: Sequence[_Seen]) -> Pr
         weights=sorted({each.weight for each in seen}),
         problem=problems[0] if problems else "",
     )
+
+
+def _ledger(working: Sequence[WorkerReport]) -> LedgerLine:
+    windows = [window for report in working for window in report.windows[-_LATEST:]]
+    calls = sum(window.ledger_calls for window in windows)
+    mean = sum(window.ledger_took for window in windows) / calls if calls else None
+    slow = f"a call takes {mean:.1f} s, as {calls} of the latest show" if mean and mean >= SLOW_LEDGER else ""
+    return LedgerLine(calls, mean, slow)
 
 
 def _sums(works: Iterable[Mapping[str, float]]) -> dict[str, float]:

@@ -158,6 +158,8 @@ class Meter:
         self._clock = clock
         self._full = _Stretch()
         self._paused = _Stretch()
+        self._ledger_calls = 0
+        self._ledger_took = 0.0
 
     def begin(self, provider: str) -> Span:
         """A mail has a place at *provider*."""
@@ -167,6 +169,11 @@ class Meter:
         """Note whether the worker has no place for another mail."""
         if is_full is not self._full.is_on:
             self._full.change(self._clock.now(), 1 if is_full else -1)
+
+    def ledger_called(self, seconds: float) -> None:
+        """A call to the ledger ended after *seconds*."""
+        self._ledger_calls += 1
+        self._ledger_took += seconds
 
     @contextmanager
     def pause(self) -> Iterator[None]:
@@ -184,6 +191,8 @@ class Meter:
         books.sides = {provider: side for provider, side in books.sides.items() if side.held}
         seconds, books.opened = now - books.opened, now
         oldest = next(iter(books.spans), None)
+        calls, self._ledger_calls = self._ledger_calls, 0
+        call_seconds, self._ledger_took = self._ledger_took, 0.0
         return WorkWindow(
             ends=self._clock.time(),
             seconds=seconds,
@@ -191,6 +200,8 @@ class Meter:
             oldest=now - oldest.begun if oldest is not None else 0.0,
             full_for=self._full.take_out(now),
             paused_for=self._paused.take_out(now),
+            ledger_calls=calls,
+            ledger_took=call_seconds,
         )
 
 

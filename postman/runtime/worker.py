@@ -41,6 +41,7 @@ from postman.runtime.reporter import Reporter, Reporting
 from postman.runtime.retired import Retired
 from postman.runtime.settler import Settler
 from postman.runtime.tasks import first_of
+from postman.runtime.watched import WatchedLedger
 
 __all__ = ["Tally", "Vitals", "Worker", "WorkerSettings"]
 
@@ -131,6 +132,7 @@ class Worker:
         self._tried_at = clock.now()
         self._ledger_reached_at = -inf
         self._meter = Meter(clock)
+        ledger = WatchedLedger(ledger, clock, self._meter.ledger_called)
         doubts = Doubts(
             ledger=ledger,
             failover=failover,

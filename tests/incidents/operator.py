@@ -43,26 +43,30 @@ class Operator:
         await wait_until(lambda: needle in self._town.logs(), within=within, every=0.2, what=f"the log says {event}")
         self.mark("alert", f"{section}: the workers' log has {event}")
 
-    async def run(self, section: str, words: str, **given: str) -> str:
-        """Type the command *words*, which must stand in *section* of the runbook; return what it prints."""
+    async def run(self, section: str, words: str, *, answer: str = "", **given: str) -> str:
+        """Type the command *words*, which must stand in *section* of the runbook, and *answer* what it asks.
+
+        Returns what it prints.
+        """
         assert words in self._book.commands(section), f"the runbook's {section} does not say `{words}`"
         arguments = command_of(words, given)
         done = await asyncio.to_thread(
             subprocess.run,
             [*POSTMAN, *arguments],
             env=self._town.environ,
+            input=answer.encode(),
             capture_output=True,
             check=False,
             timeout=120,
         )
-        answer = (done.stdout + done.stderr).decode()
+        printed = (done.stdout + done.stderr).decode()
         self._tell("$ postman " + " ".join(arguments))
-        lines = [line for line in answer.splitlines() if line.strip()]
+        lines = [line for line in printed.splitlines() if line.strip()]
         for line in lines[:_SHOWN]:
             self._say(f"          {line[:150].rstrip()}")
         if len(lines) > _SHOWN:
             self._say(f"          … {len(lines) - _SHOWN} more lines")
-        return answer
+        return printed
 
     def reads(self, section: str, words: str) -> None:
         """Hold the runbook to *words* on which the operator acts."""

@@ -92,11 +92,11 @@ class Calls:
         self._channel: Any = None
         self._closed = False
 
-    async def batch_write(self, writes: Sequence[Any]) -> list[Outcome]:
-        """Make independent writes, each of another document; each has its own outcome, in order."""
+    async def batch_write(self, writes: Sequence[Any], *, limit: float = CALL_LIMIT) -> list[Outcome]:
+        """Make independent writes, each of another document; each has its own outcome, in order. *limit* in seconds."""
         request = BatchWriteRequest.pb()(database=self._database.path, writes=writes)
         async with self._translated():
-            answer = await (await self._open()).batch_write(request, **self._options())
+            answer = await (await self._open()).batch_write(request, **self._options(limit))
         return [
             Outcome(_CODES.get(status.code, Code.UNKNOWN), result.update_time)
             for status, result in zip(answer.status, answer.write_results, strict=True)

@@ -48,7 +48,7 @@ class FirestoreRoster:
         fields["expire_at"].timestamp_value.FromMicroseconds(int((report.at + KEPT) * 1e6))
         fields["report"].string_value = dump_report(report).decode()
         async with self._calls.within(_LIMIT):
-            [outcome] = await self._calls.batch_write([write])
+            [outcome] = await self._calls.batch_write([write], limit=_LIMIT)
         if outcome.code is not Code.OK:
             raise CallFailedError(self._database, outcome.code)
 

@@ -106,6 +106,8 @@ def _window(document: object) -> WorkWindow:
         oldest=found.number("oldest", 0.0),
         full_for=found.number("full_for", 0.0),
         paused_for=found.number("paused_for", 0.0),
+        ledger_calls=int(found.number("ledger_calls", 0)),
+        ledger_took=found.number("ledger_took", 0.0),
     )
 
 

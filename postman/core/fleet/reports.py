@@ -59,6 +59,10 @@ class WorkWindow:
     """Seconds during which it had no place for another mail."""
     paused_for: float = 0.0
     """Seconds during which it took no mails, because no provider or no ledger could be used."""
+    ledger_calls: int = 0
+    """Calls to the ledger that ended, well or not."""
+    ledger_took: float = 0.0
+    """Seconds that they took, added up."""
 
 
 @dataclass(frozen=True, slots=True)

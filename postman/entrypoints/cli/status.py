@@ -214,6 +214,8 @@ def _fleet_lines(fleet: Fleet) -> Sequence[str]:
     count = Counter(line.health for line in fleet.workers)
     healths = ", ".join(f"{number} {health}" for health, number in sorted(count.items()))
     lines = [f"fleet: {healths}; left for their health within the last hour: {fleet.departures}"]
+    if fleet.ledger.slow:
+        lines.append(f"[bold red]ledger slow:[/] {fleet.ledger.slow}; mails take longer, none is lost")
     if fleet.slow:
         lines.append(f"[bold red]fleet slow:[/] {plain(fleet.slow)}; nobody is told to leave")
     problems = {line.document.problem for line in fleet.workers if line.document.problem}
@@ -232,6 +234,7 @@ def _document(sight: _Sight, problem: str) -> dict[str, object]:
         "workers": [asdict(line) for line in fleet.workers],
         "providers": [asdict(line) for line in fleet.providers],
         "fleet": {"slow": fleet.slow, "leave": sorted(fleet.leave), "departures": fleet.departures},
+        "ledger": asdict(fleet.ledger),
         "backlog": backlog_document(sight.waiting),
         "doubts": None,
         "problem": problem,

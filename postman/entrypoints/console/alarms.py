@@ -147,6 +147,9 @@ def _of_fleet(sight: Sight) -> Iterator[Alarm]:
     for problem in sorted({line.document.problem for line in fleet.workers if line.document.problem}):
         text = "Workers cannot go by the providers' document, and keep the one before."
         yield Alarm("warn", text, problem, "providers_refused", "/providers")
+    if fleet.ledger.slow:
+        more = f"{fleet.ledger.slow[:1].upper()}{fleet.ledger.slow[1:]}. Mails take longer, none is lost."
+        yield Alarm("warn", "The ledger is slow.", more, "ledger_slow", "/workers")
     if fleet.slow:
         yield Alarm("warn", "The whole fleet is slow.", fleet.slow, "workers_unfit", "/workers")
     unfit = [line for line in fleet.workers if line.health in _UNFIT]

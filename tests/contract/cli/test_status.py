@@ -102,6 +102,18 @@ async def test_what_google_measured_is_told_with_its_age(postman: Postman) -> No
     assert "backlog: Cloud Monitoring may not be read: this account needs roles/monitoring.viewer" in refused.out
 
 
+def test_a_slow_ledger_is_told_apart_from_slow_workers(postman: Postman) -> None:
+    """With how long a call took; while it is as quick as ever, nothing is said."""
+    good = _report("w-1")
+    slow = tuple(replace(window, ledger_calls=10, ledger_took=40.0) for window in good.windows)
+    _say(postman, [good])
+    assert "ledger slow" not in postman("status").out
+    _say(postman, [replace(good, windows=slow)])
+    assert "ledger slow: a call takes 4.0 s, as 30 of the latest show; mails take longer" in postman("status").out
+    [line] = postman("status", "--json").lines
+    assert line["ledger"]["mean"] == 4.0
+
+
 def test_a_slow_worker_is_named_with_the_reason(postman: Postman) -> None:
     _say(postman, [_report("w-slow", takes=2.0), *(_report(f"w-{number}") for number in range(3))])
     read, lines = postman("status"), postman("status", "--json").lines

@@ -1,11 +1,18 @@
 """The meter: what was done, and for how long it lay in hand, to the second."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from postman.adapters.memory import MemoryLedger
 from postman.core.fleet.reports import ProviderWork, WorkWindow
+from postman.core.ids import MailId
+from postman.core.protocol import Entry
+from postman.errors import LedgerUnavailableError
 from postman.runtime.meter import History, Meter, Span
+from postman.runtime.watched import WatchedLedger
 from postman.testing.clock import FakeClock
 
 
@@ -159,6 +166,35 @@ class _Account:
 
     def close_window(self) -> None:
         self.held = [(span, where, 0.0) for span, where, _ in self.held]
+
+
+async def test_calls_to_the_ledger_are_counted_window_by_window_however_they_end() -> None:
+    clock = FakeClock()
+    meter, ledger = Meter(clock), MemoryLedger(clock)
+    watched = WatchedLedger(_Slow(ledger, clock, 0.5), clock, meter.ledger_called)
+    await watched.find(MailId("m"))
+    with pytest.raises(LedgerUnavailableError):
+        await WatchedLedger(_Slow(ledger, clock, 2.0, fails=True), clock, meter.ledger_called).find(MailId("m"))
+    window = meter.close_window()
+    assert window.ledger_calls == 2
+    assert window.ledger_took == pytest.approx(2.5)
+    assert (meter.close_window().ledger_calls, meter.close_window().ledger_took) == (0, 0.0)
+
+
+class _Slow:
+    """A ledger whose `find` takes its time."""
+
+    def __init__(self, ledger: MemoryLedger, clock: FakeClock, seconds: float, *, fails: bool = False) -> None:
+        self._ledger, self._clock, self._seconds, self._fails = ledger, clock, seconds, fails
+
+    async def find(self, mail_id: MailId) -> Entry | None:
+        await self._clock.sleep(self._seconds)
+        if self._fails:
+            raise LedgerUnavailableError("away")
+        return await self._ledger.find(mail_id)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
 
 
 _STEP = st.tuples(
