@@ -152,9 +152,9 @@ lock() {
     cd "$root"
     compile=(uv pip compile --quiet --universal --python-version "3.$oldest" --generate-hashes --no-header --no-annotate
         --no-emit-index-url --no-emit-find-links)
-    build_requirements | "${compile[@]}" "$@" --all-extras --group dev --group benchmarks \
+    build_requirements | "${compile[@]}" "$@" --all-extras --group dev --group benchmarks --group docs \
         --output-file requirements-dev.lock pyproject.toml - >/dev/null
-    build_requirements | "${compile[@]}" --upgrade --extra gcp --extra functions --constraint requirements-dev.lock \
+    build_requirements | "${compile[@]}" --upgrade --extra gcp --extra functions --extra telemetry --constraint requirements-dev.lock \
         --output-file requirements.lock pyproject.toml - >/dev/null
 }
 
