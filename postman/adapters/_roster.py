@@ -3,14 +3,11 @@
 from collections.abc import Iterable
 
 import orjson
-import structlog
 
 from postman.core.fleet.documents import DamagedReportError, document_of, report_of
 from postman.core.fleet.reports import WorkerReport
 
 __all__ = ["ReportReader", "dump_report"]
-
-_LOG = structlog.get_logger("postman.roster")
 
 
 def dump_report(report: WorkerReport) -> bytes:
@@ -40,5 +37,7 @@ class ReportReader:
 
     def _tell(self, worker: str, problem: str) -> None:
         if worker not in self._told:
+            import structlog  # late: a command that looks has nothing to log
+
             self._told.add(worker)
-            _LOG.warning("report_left_out", worker=worker, reason=problem)
+            structlog.get_logger("postman.roster").warning("report_left_out", worker=worker, reason=problem)

@@ -10,9 +10,10 @@ look-alike forms such as full-width letters.
 import re
 import unicodedata
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from email_validator import EmailNotValidError, validate_email
+if TYPE_CHECKING:
+    from email_validator import EmailNotValidError
 
 __all__ = ["MAX_EMAIL_LENGTH", "has_mixed_scripts", "normal_email"]
 
@@ -51,6 +52,8 @@ def _normal_domain(domain: str) -> str:
 
 
 def _validated(email: str) -> str:
+    from email_validator import EmailNotValidError, validate_email  # late: it takes 20 ms, and commands often need none
+
     _refuse_lookalikes(email)
     try:
         found = validate_email(email, check_deliverability=False, strict=True, allow_smtputf8=False)
@@ -68,7 +71,7 @@ def _refuse_lookalikes(email: str) -> None:
         raise ValueError("has look-alike characters, such as full-width letters")
 
 
-def _reason(error: EmailNotValidError) -> str:
+def _reason(error: "EmailNotValidError") -> str:
     text = re.split(r"[:('\"]", str(error), maxsplit=1)[0].strip().rstrip(".")
     return f"is no address: {text}"
 

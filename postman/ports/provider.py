@@ -8,9 +8,10 @@ that line decides whether somebody gets a mail twice.
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from postman.core.mail import Mail
+if TYPE_CHECKING:
+    from postman.core.mail import Mail
 
 __all__ = ["Provider", "Receipt"]
 
@@ -52,7 +53,7 @@ class Provider(Protocol):
         """
         ...
 
-    async def send(self, mail: Mail, *, timeout: float | None = None) -> Receipt:
+    async def send(self, mail: "Mail", *, timeout: float | None = None) -> Receipt:
         """Hand *mail* over; return its receipt once the provider has said in its own way that it took it.
 
         Takes at most *timeout* seconds, or the provider's own where that is shorter. The mail carries its id and its
@@ -64,7 +65,7 @@ class Provider(Protocol):
         """
         ...
 
-    async def look_up(self, mail: Mail) -> Receipt | None:
+    async def look_up(self, mail: "Mail") -> Receipt | None:
         """Ask whether the provider has *mail*, by our id.
 
         A receipt is proof at any time. None is evidence only when `look_up_after` seconds have passed since the mail

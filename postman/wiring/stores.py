@@ -1,8 +1,6 @@
 """Queues, ledgers and what lies beside them, by their URLs."""
 
-from typing import Final, TypeVar, cast
-
-import structlog
+from typing import cast
 
 from postman.adapters.clock import SystemClock
 from postman.config import Settings
@@ -14,7 +12,6 @@ from postman.ports.opening import Cluster, OpenLayouts, OpenLedger, OpenRoster, 
 from postman.ports.queue import ShardMap
 from postman.ports.roster import Roster
 from postman.ports.suppressions import Suppressions
-from postman.runtime.producer import PATIENCE, Producer
 from postman.wiring.loading import has, load
 
 __all__ = [
@@ -22,17 +19,11 @@ __all__ = [
     "open_backlogs",
     "open_layouts",
     "open_ledger",
-    "open_producer",
     "open_roster",
     "open_shards",
     "open_suppressions",
     "system_clock",
 ]
-
-_LOG = structlog.get_logger("postman.wiring")
-_P = TypeVar("_P", bound=Producer)
-
-_DEFAULT_LEDGER: Final = "sqlite:"
 
 
 def open_shards(settings: Settings, *, clock: Clock | None = None) -> ShardMap:
@@ -83,26 +74,6 @@ def open_backlogs(settings: Settings, *, clock: Clock | None = None) -> Backlogs
         return None
     opening = cast("OpenBacklogs", load("postman.backlogs", scheme, "POSTMAN_QUEUE"))
     return opening(rest, cluster_of(settings, clock))
-
-
-def open_producer(settings: Settings, kind: type[_P], *, patience: float = PATIENCE) -> _P:
-    """Return a producer of this *kind*; it opens the rest later, in its own thread, but a wrong setting shows now."""
-    load("postman.queues", settings.queue.partition(":")[0], "POSTMAN_QUEUE")
-    return kind(
-        lambda: open_shards(settings),
-        clock=SystemClock(),
-        patience=patience,
-        open_layouts=lambda: _layouts_to_follow(settings),
-        hand=settings.shard_hand,
-    )
-
-
-def _layouts_to_follow(settings: Settings) -> Layouts | None:
-    """Return what a producer follows: nothing where it was told of no ledger, as the default is a file of its own."""
-    if settings.ledger == _DEFAULT_LEDGER and not settings.queue.startswith(_DEFAULT_LEDGER):
-        _LOG.info("layout_not_followed", reason="POSTMAN_LEDGER is not set, so POSTMAN_SHARDS counts")
-        return None
-    return open_layouts(settings)
 
 
 def system_clock() -> Clock:
