@@ -16,7 +16,8 @@ _INSTALLED: Final = Path(__file__).with_name("runbook.md")
 _IN_REPOSITORY: Final = Path(__file__).parents[3] / "docs" / "runbook.md"
 _HEADING: Final = re.compile(r"<h([23])>([^<]*)</h\1>")
 _LINK: Final = re.compile(r'<a href="(?!#)[^"]*">(.*?)</a>', re.DOTALL)
-_TABLE: Final = re.compile(r"<table>")
+_WIDE: Final = (("<table>", '<table class="told" tabindex="0">'), ("<pre>", '<pre tabindex="0">'))
+"""What may be wider than its place, and so must be reached by the keyboard to be scrolled."""
 
 
 class Runbook:
@@ -36,7 +37,9 @@ class Runbook:
             return Markup("<p>This postman was installed without its runbook: see docs/runbook.md.</p>")
         found = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
         found = _HEADING.sub(_anchored, found.replace("<h1>", '<h1 id="runbook">'))
-        found = _TABLE.sub('<table class="told">', _LINK.sub(r"\1", found))
+        found = _LINK.sub(r"\1", found)
+        for plain, reachable in _WIDE:
+            found = found.replace(plain, reachable)
         return Markup(found)  # noqa: S704 — our own document, and the renderer escapes what it quotes
 
 

@@ -56,6 +56,7 @@ def environment_for(folder: Path, *, run: str, shards: int) -> tuple[dict[str, s
         "POSTMAN_PROVIDERS": str(folder / "providers.toml"),
         "POSTMAN_ACK_DEADLINE": "10",
         "POSTMAN_DOUBT_WINDOW": "5",
+        "POSTMAN_HEALTH_WINDOW": "2",
         "SENDGRID_API_KEY": f"SG.{secrets.token_hex(8)}",
         "MAILGUN_API_KEY": f"key-{secrets.token_hex(8)}",
     }
@@ -89,19 +90,30 @@ class Cluster:
                 if process.returncode is None:
                     process.kill()
 
+    async def start_console(self) -> str:
+        """Start the console; return the address by which one may also act there."""
+        process = await self._start("console", "console", "--json", "--port", "0", stdout=asyncio.subprocess.PIPE)
+        ready = await self._ready(process, "console")
+        return str(ready["login_url"])
+
     async def start_sandbox(self) -> None:
         """Start the sandbox, and write the providers' document that points to it."""
         keys = ("--sendgrid-key", self._environ["SENDGRID_API_KEY"], "--mailgun-key", self._environ["MAILGUN_API_KEY"])
         ports = ("--port", "0", "--sendgrid-port", "0", "--mailgun-port", "0")
         process = await self._start("sandbox", "sandbox", "--json", *ports, *keys, stdout=asyncio.subprocess.PIPE)
-        assert process.stdout is not None  # noqa: S101 — asked for above
-        line = await asyncio.wait_for(process.stdout.readline(), 20.0)
-        if not line:
-            raise DemoError(f"the sandbox did not start; see {self._folder / 'sandbox.log'}")
-        ready = orjson.loads(line)
+        ready = await self._ready(process, "sandbox")
         self.url = ready["url"]
         document = _PROVIDERS.format(sendgrid=ready["sendgrid_url"], mailgun=ready["mailgun_url"])
         (self._folder / "providers.toml").write_text(document, encoding="utf-8")
+
+    async def _ready(self, process: asyncio.subprocess.Process, name: str) -> dict[str, Any]:
+        """Return what a process says when it is ready."""
+        assert process.stdout is not None  # noqa: S101 — asked for when it was started
+        line = await asyncio.wait_for(process.stdout.readline(), 20.0)
+        if not line:
+            raise DemoError(f"the {name} did not start; see {self._folder / f'{name}.log'}")
+        told: dict[str, Any] = orjson.loads(line)
+        return told
 
     async def start_worker(self, name: str) -> None:
         await self._start(name, "worker")

@@ -64,7 +64,8 @@ async def _play(
     try:
         await shards.ensure()
         await ledger.ensure()
-        await cluster.start_sandbox()
+        login_url, _ = await asyncio.gather(cluster.start_console(), cluster.start_sandbox())
+        say(f"console: open {login_url} while it plays")
         say(f"sandbox: SendGrid and Mailgun, and what they accept, at {cluster.url}")
         await asyncio.gather(cluster.start_worker("worker-1"), cluster.start_worker("worker-2"))
         await cluster.wait_for_workers("worker-1", "worker-2")
