@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import Final
 
 from postman.adapters._http import Reply
+from postman.adapters._quotes import without_quotes
+from postman.core.mail import Mail
 from postman.errors import (
     MailRejectedError,
     OutcomeUnknownError,
@@ -87,14 +89,21 @@ Wait = Callable[[Reply, str, float], float | None]
 
 
 def judge(
-    rules: Sequence[Rule], reply: Reply, message: str, *, provider: str, waits: Sequence[Wait], now: float
+    rules: Sequence[Rule],
+    reply: Reply,
+    message: str,
+    *,
+    provider: str,
+    waits: Sequence[Wait],
+    now: float,
+    mail: Mail | None = None,
 ) -> ProviderError:
-    """Return the error that *reply*, which is no success, stands for."""
+    """Return the error that *reply*, which is no success, stands for; what it quotes of *mail* is left out."""
     shape = _shape(reply)
     rule = next((each for each in rules if _fits(each, reply.status, shape, message)), None)
     error = OutcomeUnknownError if rule is None else rule.error
     problem = f"answered {reply.status}: {rule.problem if rule else 'not an answer it is known to give'}"
-    said = presentable(message) if shape is Shape.JSON else ""
+    said = presentable(message, mail) if shape is Shape.JSON else ""
     return error(
         f"{problem}: {said}" if said else problem,
         provider=provider,
@@ -103,11 +112,15 @@ def judge(
     )
 
 
-def presentable(message: str) -> str:
-    """Return a provider's own words for a log: short, on one line, without anything that looks like an address."""
+def presentable(message: str, mail: Mail | None = None) -> str:
+    """Return a provider's own words for a log: short, on one line, without what looks like an address.
+
+    What they quote of *mail* is left out likewise.
+    """
     line = " ".join("".join(each if each.isprintable() else " " for each in message[:2_000]).split())
     words = _QUOTED_ADDRESS.sub("[address]", line).split()
     clean = " ".join("[address]" if any(sign in word for sign in _SIGNS_OF_ADDRESS) else word for word in words)
+    clean = without_quotes(clean, mail) if mail else clean
     return clean if len(clean) <= _LONGEST_MESSAGE else f"{clean[:_LONGEST_MESSAGE]}…"
 
 

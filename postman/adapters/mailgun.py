@@ -102,7 +102,8 @@ class Mailgun(HttpProvider):
         reply = await self._hand_over(request, mail, timeout)
         receipt = _receipt(reply, self.name)
         if receipt is None:
-            raise judge(_RULES, reply, _message(reply), provider=self.name, waits=_WAITS, now=self._wall_clock())
+            now = self._wall_clock()
+            raise judge(_RULES, reply, _message(reply), provider=self.name, waits=_WAITS, now=now, mail=mail)
         return replace(receipt, is_recorded=self._is_recorded(reply))
 
     async def look_up(self, mail: Mail) -> Receipt | None:
