@@ -72,6 +72,53 @@ resource "google_firestore_field" "ordered" {
   }
 }
 
+# By these an operator finds mails. Their values are random, so that writes spread over the index.
+resource "google_firestore_field" "message_id" {
+  project    = var.project
+  database   = google_firestore_database.this.name
+  collection = "${var.prefix}-mails"
+  field      = "message_id"
+
+  index_config {
+    indexes {
+      order       = "ASCENDING"
+      query_scope = "COLLECTION"
+    }
+  }
+}
+
+resource "google_firestore_field" "recipients" {
+  project    = var.project
+  database   = google_firestore_database.this.name
+  collection = "${var.prefix}-mails"
+  field      = "recipients"
+
+  index_config {
+    indexes {
+      array_config = "CONTAINS"
+      query_scope  = "COLLECTION"
+    }
+  }
+}
+
+# Mails in doubt and dead letters, newest first: only they have the field `shelf`.
+resource "google_firestore_index" "shelf" {
+  project     = var.project
+  database    = google_firestore_database.this.name
+  collection  = "${var.prefix}-mails"
+  query_scope = "COLLECTION"
+
+  fields {
+    field_path = "shelf"
+    order      = "ASCENDING"
+  }
+
+  fields {
+    field_path = "since"
+    order      = "DESCENDING"
+  }
+}
+
 resource "google_project_iam_member" "uses_ledger" {
   for_each = local.ledger_users
 

@@ -5,7 +5,7 @@ overrides that method and falls back on this one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -32,11 +32,27 @@ class TransitionLedger(ABC):
         What the transition raises is raised, and nothing is written. May run it again after a conflict.
         """
 
-    async def claim(self, mail_id: MailId, *, claim_id: str, digest: str, provider: str, lease: float) -> Answer:
+    async def claim(
+        self,
+        mail_id: MailId,
+        *,
+        claim_id: str,
+        digest: str,
+        provider: str,
+        lease: float,
+        recipients: Sequence[str] = (),
+    ) -> Answer:
         return await self._apply(
             mail_id,
             lambda entry, now: protocol.claim(
-                entry, now, mail_id=mail_id, digest=digest, claim_id=claim_id, provider=provider, lease=lease
+                entry,
+                now,
+                mail_id=mail_id,
+                digest=digest,
+                claim_id=claim_id,
+                provider=provider,
+                lease=lease,
+                recipients=recipients,
             ),
         )
 
@@ -82,13 +98,19 @@ class TransitionLedger(ABC):
     async def clear_doubt(self, mail_id: MailId, *, token: int, reason: str) -> None:
         await self._apply(mail_id, lambda entry, now: protocol.clear_doubt(entry, now, token=token, reason=reason))
 
-    async def refuse(self, mail_id: MailId, *, digest: str, reason: str) -> Entry:
+    async def refuse(self, mail_id: MailId, *, digest: str, reason: str, recipients: Sequence[str] = ()) -> Entry:
         return await self._apply(
-            mail_id, lambda entry, now: protocol.refuse_unclaimed(entry, now, digest=digest, reason=reason)
+            mail_id,
+            lambda entry, now: protocol.refuse_unclaimed(
+                entry, now, digest=digest, reason=reason, recipients=recipients
+            ),
         )
 
     async def park(self, mail_id: MailId, *, token: int) -> None:
         await self._apply(mail_id, lambda entry, now: protocol.park(entry, now, token=token))
+
+    async def drop(self, mail_id: MailId, *, reason: str) -> None:
+        await self._apply(mail_id, lambda entry, now: protocol.drop(entry, now, reason=reason))
 
     async def reopen(self, mail_id: MailId, *, reason: str) -> Entry | None:
         return await self._apply(mail_id, lambda entry, now: protocol.reopen(entry, now, reason=reason))

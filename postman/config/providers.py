@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -17,10 +17,15 @@ from postman.config.lines import line_of
 from postman.errors import ConfigError
 from postman.ports.opening import ProviderSpec
 
-__all__ = ["API_KEY", "ProviderEntry", "parse_providers"]
+__all__ = ["API_KEY", "BREAKERS", "Breaker", "ProviderEntry", "parse_providers"]
 
 API_KEY: Final = "api_key"
 """The field of the key that a provider's mails are sent with."""
+
+Breaker = Literal["auto", "open", "closed"]
+"""Who decides over a provider's breaker: what becomes of its mails, or a person, who holds it open or closed."""
+
+BREAKERS: Final[tuple[str, ...]] = get_args(Breaker)
 
 _Seconds = Annotated[float, Field(gt=0, le=240, allow_inf_nan=False)]
 
@@ -41,6 +46,9 @@ class ProviderEntry:
     enabled: bool = True
     rate: float | None = None
     concurrency: int | None = None
+    breaker: Breaker = "auto"
+    """`open`: it gets no mails, but finishes what it has, and is asked about doubts; `closed`: it gets them whatever
+    becomes of them."""
 
     def with_keys(self, keys: Mapping[str, SecretStr]) -> "ProviderEntry":
         """Return the same with *keys* in the places of their fields."""
@@ -69,6 +77,7 @@ class _Table(BaseModel):
     timeout: _Seconds = 10.0
     rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     concurrency: int | None = Field(default=None, ge=1)
+    breaker: Breaker = "auto"
     look_up_after: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
 
@@ -135,6 +144,7 @@ def _entry(table: object, number: int, text: str, place: str) -> ProviderEntry:
         enabled=read.enabled,
         rate=read.rate,
         concurrency=read.concurrency,
+        breaker=read.breaker,
     )
 
 

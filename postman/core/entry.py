@@ -101,6 +101,10 @@ class Entry:
     """Why it was refused or is in doubt."""
     parked: bool = False
     """Whether its dead letter is durable."""
+    dropped: bool = False
+    """Whether somebody removed its dead letter: nobody waits for anything any more."""
+    recipients: tuple[str, ...] = ()
+    """Tags of its first twenty recipients (`address_tag`), by which it is found."""
     history: tuple[Note, ...] = field(default=(), repr=False)
     events: tuple[Happening, ...] = field(default=(), repr=False)
     """What became of it at its recipients, as far as its provider tells."""

@@ -7,11 +7,16 @@ import unicodedata
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["EventKind", "MailEvent", "address_key", "address_tag"]
+if TYPE_CHECKING:
+    from postman.core.mail import Mail
+
+__all__ = ["EventKind", "MailEvent", "address_key", "address_tag", "recipient_tags"]
 
 _TAG: Final = 12
+_MOST_TAGS: Final = 20
+"""Recipients of a mail by which it is found."""
 _PURPOSE: Final = b"postman address\0"
 
 
@@ -60,6 +65,11 @@ def address_key(address: str) -> str:
     It hides addresses from who looks at a store or a page, not from somebody who tries out addresses against it.
     """
     return sha256(_PURPOSE + unicodedata.normalize("NFC", address.strip()).casefold().encode()).hexdigest()
+
+
+def recipient_tags(mail: "Mail") -> list[str]:
+    """Return the tags of a mail's first recipients, *to* before *cc* before *bcc*, each once."""
+    return list(dict.fromkeys(address_tag(each.email) for each in mail.recipients[:_MOST_TAGS]))
 
 
 def address_tag(address: str) -> str:

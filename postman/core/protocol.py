@@ -25,6 +25,7 @@ un-parks a doubt: a worker that was paused must not free a mail that another
 worker has put in doubt.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
@@ -66,6 +67,7 @@ __all__ = [
     "claim",
     "clear_doubt",
     "doubt",
+    "drop",
     "happened",
     "move",
     "park",
@@ -95,7 +97,15 @@ class Step(Generic[_T_co]):
 
 
 def claim(
-    entry: Entry | None, now: float, *, mail_id: MailId, digest: str, claim_id: str, provider: str, lease: float
+    entry: Entry | None,
+    now: float,
+    *,
+    mail_id: MailId,
+    digest: str,
+    claim_id: str,
+    provider: str,
+    lease: float,
+    recipients: Sequence[str] = (),
 ) -> Step[Answer]:
     """Take the right to send, naming the provider that may hold the mail from now on."""
     if entry is None:
@@ -104,8 +114,9 @@ def claim(
         return Step(entry, Claimed(_claim_of(entry, mail_id)))
     if entry.digest and entry.digest != digest:
         return Step(entry, Conflict(entry))
+    told = replace(entry, recipients=tuple(recipients)) if recipients else entry
     return _answer_to(entry, now, claim_id) or _grant(
-        entry, now, mail_id=mail_id, digest=digest, claim_id=claim_id, provider=provider, lease=lease
+        told, now, mail_id=mail_id, digest=digest, claim_id=claim_id, provider=provider, lease=lease
     )
 
 
@@ -213,7 +224,9 @@ def repeat(entry: Entry | None, now: float, *, mail_id: MailId, token: int, clai
     return Step(taken, _claim_of(taken, mail_id))
 
 
-def refuse_unclaimed(entry: Entry | None, now: float, *, digest: str, reason: str) -> Step[Entry]:
+def refuse_unclaimed(
+    entry: Entry | None, now: float, *, digest: str, reason: str, recipients: Sequence[str] = ()
+) -> Step[Entry]:
     """Refuse a mail that nobody is sending (undecodable, expired); any other state stays, and is the answer.
 
     With an empty *digest* no content is bound to the id: a valid mail with this id is still sent. A mail of another
@@ -226,7 +239,8 @@ def refuse_unclaimed(entry: Entry | None, now: float, *, digest: str, reason: st
     if is_other or (entry.state is not State.FREE and not is_unbound):
         return Step(entry, entry)
     note = Note(now, "refused", "", reason)
-    refused = _moved(entry, State.REFUSED, now, note, reason=reason, digest=entry.digest or digest, parked=False)
+    told = replace(entry, recipients=tuple(recipients)) if recipients else entry
+    refused = _moved(told, State.REFUSED, now, note, reason=reason, digest=entry.digest or digest, parked=False)
     return Step(refused, refused)
 
 
@@ -238,6 +252,14 @@ def park(entry: Entry | None, now: float, *, token: int) -> Step[None]:
     if entry is None or entry.parked or entry.token != token or entry.state not in (State.REFUSED, State.IN_DOUBT):
         return Step(entry, None)
     return Step(replace(entry, parked=True, history=_noted(entry, Note(now, "dead-lettered"))), None)
+
+
+def drop(entry: Entry | None, now: float, *, reason: str) -> Step[None]:
+    """Record that somebody removed the mail's dead letter; of one that is not dead nothing is recorded."""
+    is_dead = entry is not None and (entry.state is State.REFUSED or (entry.state is State.IN_DOUBT and entry.parked))
+    if entry is None or not is_dead or entry.dropped:
+        return Step(entry, None)
+    return Step(replace(entry, dropped=True, history=_noted(entry, Note(now, "dropped", "", reason))), None)
 
 
 def reopen(entry: Entry | None, now: float, *, reason: str) -> Step[Entry | None]:
@@ -361,6 +383,7 @@ def _claim_of(entry: Entry, mail_id: MailId) -> Claim:
 def _moved(entry: Entry, state: State, now: float, note: Note, **changes: object) -> Entry:
     if state not in MOVES[entry.state]:
         raise ClaimLostError(f"a mail that is {entry.state} cannot become {state}")
+    entry = replace(entry, dropped=False)
     return replace(entry, state=state, since=now, history=_noted(entry, note), **changes)  # type: ignore[arg-type]
 
 

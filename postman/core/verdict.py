@@ -1,6 +1,6 @@
 """What becomes of a delivery, once its mail was dealt with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 __all__ = ["Ack", "DeadLetter", "DeadReason", "GiveBack", "Verdict"]
@@ -29,6 +29,11 @@ class DeadReason(StrEnum):
 class Ack:
     """Done."""
 
+    by: str = field(default="", compare=False)
+    """The provider that took the mail, as is known since this delivery; empty: it was done with before."""
+    due: float = field(default=0.0, compare=False)
+    """When its owner wanted it to be sent, in seconds since 1970; 0: at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class GiveBack:
@@ -45,6 +50,8 @@ class DeadLetter:
     detail: str = ""
     token: int | None = None
     """Of the entry whose letter it is: the ledger is told when it is durable. None where it is no entry's."""
+    by: str = field(default="", compare=False)
+    """The provider that refused it now; empty: none did, or one did before."""
 
 
 Verdict = Ack | GiveBack | DeadLetter

@@ -11,6 +11,7 @@ discretion; each call has its own result, whatever becomes of its neighbours.
 No method takes longer than about ten seconds before it raises.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from postman.core.events import MailEvent
@@ -24,12 +25,22 @@ __all__ = ["Ledger"]
 class Ledger(Protocol):
     """See the module. What takes a `Claim`, but `record_sent`, raises `ClaimLostError` where it is outdated."""
 
-    async def claim(self, mail_id: MailId, *, claim_id: str, digest: str, provider: str, lease: float) -> Answer:
+    async def claim(
+        self,
+        mail_id: MailId,
+        *,
+        claim_id: str,
+        digest: str,
+        provider: str,
+        lease: float,
+        recipients: Sequence[str] = (),
+    ) -> Answer:
         """Ask for the right to send, for *lease* seconds; the entry then names *provider*.
 
         *claim_id* is unique for each claim, and the same when a call is made again after an error; what stands before a
         full stop in it is the worker's own, so that nobody takes a living worker for a dead one. A *sending* entry
-        whose lease is over is put in doubt by this call.
+        whose lease is over is put in doubt by this call. *recipients*, at most twenty tags (`address_tag`), are those
+        by which the mail can be found (`postman.ports.records`); they change nothing else.
         """
         ...
 
@@ -81,12 +92,19 @@ class Ledger(Protocol):
         """Free a mail that was in doubt with *token*; `ClaimLostError` where it is so no more."""
         ...
 
-    async def refuse(self, mail_id: MailId, *, digest: str, reason: str) -> Entry:
-        """Refuse a mail that nobody is sending; return the entry as it is now, refused or not."""
+    async def refuse(self, mail_id: MailId, *, digest: str, reason: str, recipients: Sequence[str] = ()) -> Entry:
+        """Refuse a mail that nobody is sending; return the entry as it is now, refused or not.
+
+        *recipients* are as for `claim`.
+        """
         ...
 
     async def park(self, mail_id: MailId, *, token: int) -> None:
         """Record that the dead letter of a mail that is refused, or in doubt, with *token* is durable."""
+        ...
+
+    async def drop(self, mail_id: MailId, *, reason: str) -> None:
+        """Record that somebody removed the mail's dead letter for good, and why; of any other mail nothing."""
         ...
 
     async def reopen(self, mail_id: MailId, *, reason: str) -> Entry | None:

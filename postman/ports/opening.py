@@ -1,9 +1,9 @@
 """What an adapter is told when it is opened.
 
 Adapters are found by the scheme of a URL, or by a provider's kind, through the
-entry points `postman.queues`, `postman.ledgers`, `postman.rosters` (by the
-ledger's URL; a ledger need not have one), `postman.layouts` and
-`postman.suppressions` (likewise), `postman.backlogs` (by the queue's URL; a
+entry points `postman.queues`, `postman.ledgers`, `postman.records` and
+`postman.rosters` (by the ledger's URL; a ledger need not have one),
+`postman.layouts` and `postman.suppressions` (likewise), `postman.backlogs` (by the queue's URL; a
 queue need not have one: `postman.ports.backlog`), `postman.documents` (by the scheme of
 POSTMAN_PROVIDERS), `postman.providers`, `postman.events` and `postman.observed`
 (by the provider's kind; a provider need not have events, nor be one that the

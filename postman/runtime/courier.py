@@ -15,6 +15,7 @@ from typing import Final, assert_never
 import structlog
 
 from postman.core.backoff import Backoff
+from postman.core.events import recipient_tags
 from postman.core.ids import MailId, is_mail_id
 from postman.core.mail import Mail, OnDoubt
 from postman.core.protocol import (
@@ -24,12 +25,12 @@ from postman.core.protocol import (
     Claimed,
     Conflict,
     Doubtful,
-    Entry,
     Held,
     Poisonous,
     Settled,
     State,
 )
+from postman.core.shelf import OWN_REASONS
 from postman.core.verdict import Ack, DeadLetter, DeadReason, GiveBack, Verdict
 from postman.core.wire import decode_message, digest
 from postman.errors import (
@@ -48,6 +49,7 @@ from postman.ports.tasting import Taster
 from postman.runtime.doubts import Doubts
 from postman.runtime.failover import Failover, Leave
 from postman.runtime.meter import Meter, Span
+from postman.runtime.settled import verdict_of
 from postman.runtime.suspects import Suspects
 
 __all__ = ["Courier", "Limits"]
@@ -67,8 +69,6 @@ _LONGEST_REST: Final = 60.0
 _PAUSE: Final = 0.2
 _ROUNDS: Final = 3
 _CRASHED: Final = f"{DeadReason.POISON}: {MOST_LAPSES} workers ended, or stood still, while they had it"
-_OWN_REASONS: Final = frozenset({DeadReason.EXPIRED, DeadReason.POISON, DeadReason.SUPPRESSED})
-"""With these an entry's reason begins where no provider refused the mail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Courier:
         self._others_send = others_send
         self._suspects = Suspects(ledger, taster)
         self._random = random or Random()  # noqa: S311 — spreads load, guards nothing
-        self._meter = meter or Meter(clock)
+        self._meter = meter or Meter(clock, failover.past)
 
     async def deal_with(self, delivery: Delivery) -> Verdict:
         """Return what becomes of *delivery*; its mail is sent by then, or not, as the ledger says.
@@ -173,7 +173,7 @@ class Courier:
         limits = self._limits()
         deadline = self._clock.now() + limits.budget
         try:
-            answer = await self._claim(mail.id, content, leave.provider, limits.lease)
+            answer = await self._claim(mail, content, leave.provider, limits.lease)
         except BaseException:
             self._failover.give_back(leave)
             raise
@@ -181,9 +181,11 @@ class Courier:
             return await self._send_unless_suspect(mail, answer.claim, leave, deadline, span)
         span.drop()
         self._failover.give_back(leave)
+        if isinstance(answer, Settled | Held | Conflict):
+            self._meter.past.prevented()
         match answer:
             case Settled(entry):
-                return _settled(entry)
+                return verdict_of(entry)
             case Held(seconds):
                 return GiveBack(min(seconds + 0.1, _LONGEST_DELAY))
             case Conflict():
@@ -198,15 +200,16 @@ class Courier:
             case never:
                 assert_never(never)
 
-    async def _claim(self, mail_id: MailId, content: str, provider: str, lease: float) -> Answer:
+    async def _claim(self, mail: Mail, content: str, provider: str, lease: float) -> Answer:
         """Claim, once more where the answer was lost; a claim that nobody will use is given back."""
         claim = partial(
             self._ledger.claim,
-            mail_id,
+            mail.id,
             claim_id=self._new_claim_id(),
             digest=content,
             provider=provider,
             lease=lease,
+            recipients=recipient_tags(mail),
         )
         try:
             return await self._twice(claim)
@@ -246,6 +249,7 @@ class Courier:
             nonlocal current
             current = await self._ledger.move(current, provider)
             span.move(provider)
+            self._meter.past.moved()
 
         try:
             receipt = await self._failover.send(mail, leave, deadline=deadline, on_move=name_next)
@@ -266,7 +270,7 @@ class Courier:
         if not receipt.is_recorded:
             await self._record_sent(current, receipt)
         _LOG.info("sent", mail_id=mail.id, provider=receipt.provider, message_id=receipt.message_id)
-        return Ack()
+        return Ack(receipt.provider, mail.send_at.timestamp() if mail.send_at else 0.0)
 
     async def _record_sent(self, claim: Claim, receipt: Receipt) -> None:
         """Insist, also a last time when the worker is stopped: here lies the gap that nobody can close."""
@@ -297,7 +301,7 @@ class Courier:
             await self._ledger.record_refused(claim, reason=detail)
         except ClaimLostError:
             return GiveBack(1.0)
-        return DeadLetter(DeadReason.REFUSED, detail, claim.token)
+        return DeadLetter(DeadReason.REFUSED, detail, claim.token, by=error.provider)
 
     async def _released(self, claim: Claim, none: NoProviderError) -> "Verdict | _Again":
         """Let a mail that fails everywhere rest ever longer, or it alone would keep every breaker open."""
@@ -319,6 +323,7 @@ class Courier:
             await self._ledger.record_doubt(claim, reason=problem)
         except ClaimLostError:
             return GiveBack(1.0)
+        self._meter.past.doubted()
         if self._is_draining():
             return GiveBack(0.0)
         return _Again(claim.provider) if mail.on_doubt is OnDoubt.RESEND else GiveBack(1.0)
@@ -326,7 +331,7 @@ class Courier:
     async def _unreadable(self, delivery: Delivery, letter: DeadLetter) -> Verdict:
         """An unreadable mail binds no content: a valid one with its id is still sent."""
         mail_id = delivery.message.attributes.get("mail_id", "")
-        reason = f"{letter.reason}: {letter.detail}" if letter.reason in _OWN_REASONS else letter.detail
+        reason = f"{letter.reason}: {letter.detail}" if letter.reason in OWN_REASONS else letter.detail
         if is_mail_id(mail_id):
             await self._ledger.refuse(MailId(mail_id), digest="", reason=reason)
         return letter
@@ -337,9 +342,9 @@ class Courier:
 
     async def _refuse_unsent(self, mail: Mail, content: str, reason: str) -> Verdict | None:
         """Refuse a mail that nobody is sending; None where somebody may have sent it, so that it must be claimed."""
-        entry = await self._ledger.refuse(mail.id, digest=content, reason=reason)
+        entry = await self._ledger.refuse(mail.id, digest=content, reason=reason, recipients=recipient_tags(mail))
         if entry.state is State.REFUSED and entry.digest == content:
-            return _settled(entry)
+            return verdict_of(entry)
         if entry.state is State.SENT and entry.digest == content:
             return Ack()
         return None
@@ -384,14 +389,3 @@ class _Again:
 
     avoid: str
     rest: float = 0.0
-
-
-def _settled(entry: Entry) -> Verdict:
-    if entry.state is State.SENT or entry.parked:
-        return Ack()
-    return DeadLetter(_reason_of(entry), entry.reason, entry.token)
-
-
-def _reason_of(entry: Entry) -> DeadReason:
-    name = entry.reason.partition(":")[0]
-    return DeadReason(name) if name in _OWN_REASONS else DeadReason.REFUSED

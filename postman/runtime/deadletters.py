@@ -7,14 +7,14 @@ its two steps) is shown once and acted upon as one.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
 import structlog
 
-from postman.core.ids import MailId
+from postman.core.ids import MailId, is_mail_id
 from postman.core.layout import Layout
 from postman.core.message import key_of
 from postman.core.protocol import State
@@ -27,7 +27,12 @@ __all__ = ["Choice", "DeadLetter", "DeadLetters", "Replayed"]
 
 _LOG = structlog.get_logger("postman.dead_letters")
 
+_Told = Callable[[int, int], None]
+"""Called with how many are done, and of how many."""
+
 _PULL: Final = 100
+_AT_ONCE: Final = 100
+"""So many letters are under way at a time."""
 _HELD_FOR: Final = 300.0
 """Seconds for which letters are kept from others while they are looked at: enough for hundreds of thousands."""
 _MARKS: Final = ("dead_", "CloudPubSubDeadLetter")
@@ -92,31 +97,58 @@ class DeadLetters:
         await self._give_back(found)
         return found
 
-    async def replay(self, choice: Choice, *, reason: str, done: Callable[[], None] = lambda: None) -> Replayed:
-        """Send the chosen letters back to their shards; those that were sent after all are only dropped.
+    async def replay(self, choice: Choice, *, reason: str, told: _Told = lambda *_: None) -> Replayed:
+        """Send the chosen letters back to their shards, oldest first; those that were sent after all are only dropped.
 
         The ledger reopens a mail first, then it is published, then its dead letter goes: broken off anywhere, it can be
-        run again.
+        run again. *told* hears how many are done, and of how many; first 0.
         """
-        left = deque(await self._take(choice))
-        ends: Counter[str] = Counter()
-        try:
-            while left:
-                ends[await self._replay(left[0], reason)] += 1
-                left.popleft()
-                done()
-        except BaseException:
-            await asyncio.gather(*(self._give_back([letter]) for letter in left), return_exceptions=True)
-            raise
+        ends = await self._each(await self._take(choice), lambda letter: self._replay(letter, reason), told)
         return Replayed(ends["published"], ends["already_sent"], ends["held"])
 
-    async def drop(self, choice: Choice, *, done: Callable[[], None] = lambda: None) -> int:
-        """Remove the chosen letters for good; the ledger keeps what it knows of them. Return how many."""
-        letters = await self._take(choice)
-        for letter in letters:
-            await self._remove(letter)
-            done()
-        return len(letters)
+    async def drop(self, choice: Choice, *, reason: str, told: _Told = lambda *_: None) -> int:
+        """Remove the chosen letters for good; return how many. The ledger keeps what it knows of them, and notes that.
+
+        The ledger is told first: broken off anywhere, it can be run again.
+        """
+        return (await self._each(await self._take(choice), lambda letter: self._drop(letter, reason), told)).total()
+
+    async def _each(
+        self, letters: Sequence[DeadLetter], act: Callable[[DeadLetter], Awaitable[str]], told: _Told
+    ) -> Counter[str]:
+        """Do *act* with each, many at a time, so that stores deal with them in groups; count what it says.
+
+        Where it raises, those that are left are given back.
+        """
+        left, ends = deque(letters), Counter[str]()
+        told(0, len(letters))
+
+        async def work() -> None:
+            while left:
+                letter = left.popleft()
+                try:
+                    ends[await act(letter)] += 1
+                except BaseException:
+                    left.append(letter)
+                    raise
+                told(ends.total(), len(letters))
+
+        workers = [asyncio.ensure_future(work()) for _ in letters[:_AT_ONCE]]
+        try:
+            await asyncio.gather(*workers)
+        except BaseException:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            await asyncio.gather(*(self._give_back([letter]) for letter in left), return_exceptions=True)
+            raise
+        return ends
+
+    async def _drop(self, letter: DeadLetter, reason: str) -> str:
+        if is_mail_id(letter.mail_id) and letter.reason not in _OF_NO_ENTRY:
+            await self._ledger.drop(MailId(letter.mail_id), reason=reason)
+        await self._remove(letter)
+        return "dropped"
 
     async def _replay(self, letter: DeadLetter, reason: str) -> str:
         """Return what became of it, as a field of `Replayed`."""

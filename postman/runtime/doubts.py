@@ -82,7 +82,7 @@ class Doubts:
                 _LOG.info(
                     "doubt_settled", mail_id=mail.id, provider=entry.provider, outcome="sent", evidence=evidence.by
                 )
-                return Ack()
+                return Ack(entry.provider, mail.send_at.timestamp() if mail.send_at else 0.0)
             case Clear(reason):
                 return await self._clear(mail, entry.token, entry.provider, reason)
             case Wait(seconds):

@@ -221,6 +221,7 @@ class Hands:
             return GiveBack(min(_LONGEST_REST, 2.0 ** min(delivery.attempt, 6)))
         self._ledger_waits.reset()
         self.tally.count(verdict)
+        self._meter.past.ended(held.shard, delivery, verdict)
         return verdict
 
     async def _give_one_back(self, held: Held) -> None:

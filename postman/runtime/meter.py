@@ -17,6 +17,7 @@ from typing import Final, Self
 
 from postman.core.fleet.reports import ProviderWork, WorkWindow
 from postman.ports.clock import Clock
+from postman.runtime.past import Past
 
 __all__ = ["History", "Meter", "Span"]
 
@@ -153,9 +154,11 @@ class Span:
 class Meter:
     """See the module; one for each worker, used from one event loop."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, past: Past | None = None) -> None:
         self._books = _Books(clock)
         self._clock = clock
+        self.past = Past(clock.time) if past is None else past
+        """The last hour, minute by minute."""
         self._full = _Stretch()
         self._paused = _Stretch()
         self._ledger_calls = 0

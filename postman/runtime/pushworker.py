@@ -147,7 +147,7 @@ class PushWorker:
         self._shards = PushedShards(shards, self._answers)
         self._ready = asyncio.Event()
         self._numbers = count(1)
-        meter = Meter(clock)
+        meter = Meter(clock, failover.past)
         doubts = Doubts(
             ledger=ledger,
             failover=failover,

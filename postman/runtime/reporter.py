@@ -188,7 +188,7 @@ class Reporter:
         return is_other and any(each.breaker == State.CLOSED for each in report.providers.values())
 
     def _report(self) -> WorkerReport:
-        who, layout = self._reporting.identity, self._layout()
+        who, layout, standings = self._reporting.identity, self._layout(), self._standings()
         return WorkerReport(
             worker=who.worker,
             host=who.host,
@@ -200,13 +200,15 @@ class Reporter:
             window=self._reporting.window,
             windows=self._history.windows,
             baseline=self._history.baseline,
-            providers=self._standings(),
+            providers=standings,
             layout=layout.epoch,
             reads=layout.consume,
             shards=self._shards(),
             document=self._document(),
             local_fault=self._local_fault(),
             leaving=self._leaving,
+            past=self._meter.past.minutes(standings),
+            latest=self._meter.past.latest,
         )
 
     async def _attempt(self, what: str, action: Awaitable[_T]) -> _T | None:

@@ -4,7 +4,7 @@ It costs about a microsecond a call, and changes nothing: what the ledger
 returns or raises is passed on.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from postman.core.events import MailEvent
@@ -27,10 +27,20 @@ class WatchedLedger:
         self._now = clock.now
         self._told = told
 
-    async def claim(self, mail_id: MailId, *, claim_id: str, digest: str, provider: str, lease: float) -> Answer:
-        return await self._timed(
-            self._ledger.claim(mail_id, claim_id=claim_id, digest=digest, provider=provider, lease=lease)
+    async def claim(
+        self,
+        mail_id: MailId,
+        *,
+        claim_id: str,
+        digest: str,
+        provider: str,
+        lease: float,
+        recipients: Sequence[str] = (),
+    ) -> Answer:
+        call = self._ledger.claim(
+            mail_id, claim_id=claim_id, digest=digest, provider=provider, lease=lease, recipients=recipients
         )
+        return await self._timed(call)
 
     async def move(self, claim: Claim, provider: str) -> Claim:
         return await self._timed(self._ledger.move(claim, provider))
@@ -59,11 +69,14 @@ class WatchedLedger:
     async def clear_doubt(self, mail_id: MailId, *, token: int, reason: str) -> None:
         await self._timed(self._ledger.clear_doubt(mail_id, token=token, reason=reason))
 
-    async def refuse(self, mail_id: MailId, *, digest: str, reason: str) -> Entry:
-        return await self._timed(self._ledger.refuse(mail_id, digest=digest, reason=reason))
+    async def refuse(self, mail_id: MailId, *, digest: str, reason: str, recipients: Sequence[str] = ()) -> Entry:
+        return await self._timed(self._ledger.refuse(mail_id, digest=digest, reason=reason, recipients=recipients))
 
     async def park(self, mail_id: MailId, *, token: int) -> None:
         await self._timed(self._ledger.park(mail_id, token=token))
+
+    async def drop(self, mail_id: MailId, *, reason: str) -> None:
+        await self._timed(self._ledger.drop(mail_id, reason=reason))
 
     async def reopen(self, mail_id: MailId, *, reason: str) -> Entry | None:
         return await self._timed(self._ledger.reopen(mail_id, reason=reason))

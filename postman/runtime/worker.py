@@ -131,7 +131,7 @@ class Worker:
         self._unfit = ""
         self._tried_at = clock.now()
         self._ledger_reached_at = -inf
-        self._meter = Meter(clock)
+        self._meter = Meter(clock, failover.past)
         ledger = WatchedLedger(ledger, clock, self._meter.ledger_called)
         doubts = Doubts(
             ledger=ledger,

@@ -7,11 +7,12 @@ use, and *clock*, whose `time()` the reports are dated by.
 import asyncio
 from dataclasses import replace
 
+from postman.core.fleet.past import BOUNDS, MOST_MINUTES, Finished, Latency, Minute, ProviderMinute
 from postman.core.fleet.reports import ProviderStanding, ProviderWork, ShardWork, WorkerReport, WorkWindow
 from postman.ports.clock import Clock
 from postman.ports.roster import Roster
 
-__all__ = ["RosterSuite", "full_report", "plain_report"]
+__all__ = ["RosterSuite", "full_past", "full_report", "plain_report"]
 
 
 def plain_report(worker: str, at: float) -> WorkerReport:
@@ -34,6 +35,26 @@ def full_report(worker: str, at: float) -> WorkerReport:
         shards={"0": ShardWork(7, at - 1.25, at - 2.5), "11": ShardWork(problem="kein Zugriff: süd")},
         local_fault="no provider could be reached",
         leaving="3.1 times slower than its 7 peers",
+        past=full_past(int(at // 60)),
+        latest=(Finished("m-1", "sent", "bêta", at - 1.25, 0.5, 7), Finished("", "malformed", "", at, 12.0, 0)),
+    )
+
+
+def full_past(last: int) -> tuple[Minute, ...]:
+    """Return an hour before the minute *last* in which every count of every minute differs from its neighbours."""
+    begins = last - MOST_MINUTES + 1
+    return tuple(
+        Minute(
+            begins + index,
+            {name: ProviderMinute(index + 7, index % 3, "open") for name in ("alpha", "bêta", "д/é")},
+            refused=index % 4,
+            in_doubt=index % 5,
+            moved=index,
+            prevented=index % 7,
+            dead=index + 1,
+            latency=Latency(index * 1.25, tuple(index + bucket for bucket in range(len(BOUNDS) + 1))),
+        )
+        for index in range(MOST_MINUTES)
     )
 
 

@@ -110,7 +110,14 @@ class Assembly:
             return None
         known = before.route if before is not None else None
         breaker = known.breaker if known else _breaker(provider, self._clock)
-        route = Route(provider, breaker, weight=entry.weight, rate=entry.rate, concurrency=entry.concurrency)
+        route = Route(
+            provider,
+            breaker,
+            weight=entry.weight,
+            rate=entry.rate,
+            concurrency=entry.concurrency,
+            forced=None if entry.breaker == "auto" else entry.breaker,
+        )
         if known is not None and before is not None:
             route.take_over(
                 known,

@@ -10,6 +10,7 @@ from postman.ports.layouts import Layouts
 from postman.ports.ledger import Ledger
 from postman.ports.opening import Cluster, OpenLayouts, OpenLedger, OpenRoster, OpenShards, OpenSuppressions
 from postman.ports.queue import ShardMap
+from postman.ports.records import OpenRecords, Records
 from postman.ports.roster import Roster
 from postman.ports.suppressions import Suppressions
 from postman.wiring.loading import has, load
@@ -19,6 +20,7 @@ __all__ = [
     "open_backlogs",
     "open_layouts",
     "open_ledger",
+    "open_records",
     "open_roster",
     "open_shards",
     "open_suppressions",
@@ -73,6 +75,15 @@ def open_backlogs(settings: Settings, *, clock: Clock | None = None) -> Backlogs
     if not has("postman.backlogs", scheme):
         return None
     opening = cast("OpenBacklogs", load("postman.backlogs", scheme, "POSTMAN_QUEUE"))
+    return opening(rest, cluster_of(settings, clock))
+
+
+def open_records(settings: Settings, *, clock: Clock | None = None) -> Records | None:
+    """Return who reads the ledger over many mails, None where its adapter cannot; no connection is made yet."""
+    scheme, _, rest = settings.ledger.partition(":")
+    if not has("postman.records", scheme):
+        return None
+    opening = cast("OpenRecords", load("postman.records", scheme, "POSTMAN_LEDGER"))
     return opening(rest, cluster_of(settings, clock))
 
 

@@ -32,6 +32,16 @@ run "kept_safe" {
   }
 
   assert {
+    condition = alltrue([
+      google_firestore_field.message_id.index_config[0].indexes[*].order == tolist(["ASCENDING"]),
+      google_firestore_field.recipients.index_config[0].indexes[*].array_config == tolist(["CONTAINS"]),
+      google_firestore_index.shelf.fields[*].field_path == tolist(["shelf", "since"]),
+      google_firestore_index.shelf.fields[*].order == tolist(["ASCENDING", "DESCENDING"]),
+    ])
+    error_message = "Operators must find mails by the provider's id, by a recipient, and by the shelf on which they wait."
+  }
+
+  assert {
     condition     = alltrue([for each in concat(values(google_project_iam_member.uses_ledger), values(google_project_iam_member.reads_ledger)) : each.condition[0].expression == "resource.name == \"projects/acme-mail/databases/postman-ledger\""])
     error_message = "Roles on the project must be for this database only."
   }

@@ -1,6 +1,6 @@
 """The ledger: one store that runs the product's own transitions, and a client for each process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -66,9 +66,20 @@ class SimLedger(TransitionLedger):
     async def aclose(self) -> None:
         """Nothing to close."""
 
-    async def claim(self, mail_id: MailId, *, claim_id: str, digest: str, provider: str, lease: float) -> Answer:
+    async def claim(
+        self,
+        mail_id: MailId,
+        *,
+        claim_id: str,
+        digest: str,
+        provider: str,
+        lease: float,
+        recipients: Sequence[str] = (),
+    ) -> Answer:
         self._claiming = claim_id
-        return await super().claim(mail_id, claim_id=claim_id, digest=digest, provider=provider, lease=lease)
+        return await super().claim(
+            mail_id, claim_id=claim_id, digest=digest, provider=provider, lease=lease, recipients=recipients
+        )
 
     async def _apply(self, mail_id: MailId, transition: Transition[_T]) -> _T:
         name, claim_id = _name_of(transition), self._claiming

@@ -10,11 +10,13 @@ import pytest
 import typer
 from pydantic import SecretStr
 
+from postman.adapters.firestore.records import open_records
 from postman.adapters.firestore.roster import open_roster
 from postman.adapters.firestore.suppressions import _Position, open_suppressions
 from postman.adapters.pubsub import PubsubShards, open_shards
 from postman.config import Settings, parse_providers
 from postman.config.editing import text_of_seed
+from postman.core.shelf import Shelf
 from postman.entrypoints.cli.app import app
 from postman.entrypoints.functions.settings import FunctionSettings
 from postman.ports.opening import Cluster
@@ -134,6 +136,20 @@ class TestLedger:
             (each.values["collection"], each.values["field"]) for each in everything.of("firestore_field", "ordered")
         }
         assert indexed == {(name, field) for name, field in asked if field != "__name__"}
+
+    def test_what_operators_ask_for_has_an_index(self, everything: State, cluster: Cluster) -> None:
+        """Each query's fields, in its order; fields of one kind of query only."""
+        records = open_records("postman-ledger", cluster)
+        shelf = records._on(Shelf.REFUSED, 1).structured_query
+        [index] = everything.of("firestore_index")
+        fields = [(each["field_path"], each["order"]) for each in index.values["fields"]]
+        asked = [each.field.field_path for each in shelf.order_by if each.field.field_path != "__name__"]
+        assert fields == [(shelf.where.field_filter.field.field_path, "ASCENDING"), *((f, "DESCENDING") for f in asked)]
+        assert index.values["collection"] == "postman-mails"
+        names = ("message_id", "recipients")
+        found = {each.values["field"] for name in names for each in everything.of("firestore_field", name)}
+        source = (ADAPTERS / "records.py").read_text()
+        assert found == set(re.findall(r'self\._request\("(\w+)"', source)) - {"shelf"}
 
 
 class TestSettings:

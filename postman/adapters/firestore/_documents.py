@@ -20,15 +20,19 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from postman.core.entry import Entry, Happening, Note, State
 from postman.core.events import EventKind
 from postman.core.ids import MailId
+from postman.core.shelf import shelf_of
 from postman.errors import EntryOfNewerVersionError
 
-__all__ = ["creation", "document_id", "entry_of", "seconds_of", "update"]
+__all__ = ["creation", "document_id", "entry_of", "mail_id_of", "seconds_of", "update"]
 
 _REQUEST_TIME: Final = int(DocumentTransform.FieldTransform.ServerValue.REQUEST_TIME)
 
 _KINDS: Final = frozenset(EventKind)
 
 _TIMES: Final = frozenset({"since", "expire_at"})
+
+_SPARSE: Final = ("dropped", "shelf")
+"""Fields that are there only where they say something, so that an index of them has few entries."""
 
 _Plain = str | bool | int | float
 
@@ -37,6 +41,12 @@ def document_id(mail_id: MailId) -> str:
     """Return the id under which a mail's entry is stored; different for different mails."""
     escaped = mail_id.replace("%", "%25").replace("/", "%2F")
     return sha256(mail_id.encode()).hexdigest()[:4] + escaped
+
+
+def mail_id_of(name: str) -> MailId:
+    """Return the id of the mail whose entry has the resource name *name*."""
+    escaped = name.rpartition("/")[2][4:]
+    return MailId(escaped.replace("%2F", "/").replace("%25", "%"))
 
 
 def entry_of(document: Any) -> Entry | None:
@@ -58,6 +68,8 @@ def entry_of(document: Any) -> Entry | None:
         reason=fields["reason"].string_value,
         parked=fields["parked"].boolean_value,
         lapses=fields["lapses"].integer_value,
+        dropped=fields["dropped"].boolean_value,
+        recipients=tuple(value.string_value for value in fields["recipients"].array_value.values),
         history=tuple(_note_of(value.map_value.fields) for value in fields["history"].array_value.values),
         events=tuple(_happenings(value.map_value.fields for value in fields["events"].array_value.values)),
     )
@@ -70,6 +82,7 @@ def creation(name: str, entry: Entry, *, expire_at: float, server_time: bool) ->
     history = write.update.fields["history"].array_value
     for note in entry.history:
         _put_note(history.values.add(), note)
+    _put_recipients(write, entry.recipients)
     return write
 
 
@@ -80,7 +93,11 @@ def update(name: str, before: Entry, after: Entry, *, version: Timestamp, expire
     write = _write(name, {**changed, "expire_at": expire_at}, server_time=server_time and "since" in changed)
     write.current_document.update_time.CopyFrom(version)
     write.update_mask.field_paths.extend(write.update.fields)
+    write.update_mask.field_paths.extend(field for field in _SPARSE if field in changed and not changed[field])
     _put_history(write, before.history, after.history)
+    if after.recipients != before.recipients:
+        write.update_mask.field_paths.append("recipients")
+        _put_recipients(write, after.recipients)
     if after.events != before.events:
         _put_events(write, after.events)
     return write
@@ -106,6 +123,8 @@ def _plain(entry: Entry) -> dict[str, _Plain]:
         "message_id": entry.message_id,
         "reason": entry.reason,
         "parked": entry.parked,
+        "dropped": entry.dropped,
+        "shelf": shelf_of(entry) or "",
     }
 
 
@@ -116,7 +135,7 @@ def _write(name: str, fields: Mapping[str, _Plain], *, server_time: bool) -> Any
         if field == "since" and server_time:
             transform = write.update_transforms.add()
             transform.field_path, transform.set_to_server_value = field, _REQUEST_TIME
-        else:
+        elif value or field not in _SPARSE:
             _put(write.update.fields[field], value, is_time=field in _TIMES)
     return write
 
@@ -134,6 +153,13 @@ def _put(target: Any, value: _Plain, *, is_time: bool = False) -> None:
             target.timestamp_value.seconds, target.timestamp_value.nanos = micros // 10**6, micros % 10**6 * 1000
         case float():
             target.double_value = value
+
+
+def _put_recipients(write: Any, recipients: Sequence[str]) -> None:
+    if recipients:
+        target = write.update.fields["recipients"].array_value
+        for tag in recipients:
+            target.values.add().string_value = tag
 
 
 def _put_history(write: Any, before: Sequence[Note], after: Sequence[Note]) -> None:

@@ -97,10 +97,26 @@ class FirestoreLedger(TransitionLedger):
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def claim(self, mail_id: MailId, *, claim_id: str, digest: str, provider: str, lease: float) -> Answer:
+    async def claim(
+        self,
+        mail_id: MailId,
+        *,
+        claim_id: str,
+        digest: str,
+        provider: str,
+        lease: float,
+        recipients: Sequence[str] = (),
+    ) -> Answer:
         def transition(entry: Entry | None, now: float) -> protocol.Step[Answer]:
             return protocol.claim(
-                entry, now, mail_id=mail_id, digest=digest, claim_id=claim_id, provider=provider, lease=lease
+                entry,
+                now,
+                mail_id=mail_id,
+                digest=digest,
+                claim_id=claim_id,
+                provider=provider,
+                lease=lease,
+                recipients=recipients,
             )
 
         async with self._limited():

@@ -5,6 +5,7 @@ from postman.adapters.memory.documents import MemoryDocuments, open_documents
 from postman.adapters.memory.layouts import MemoryLayouts, open_layouts
 from postman.adapters.memory.ledger import MemoryLedger, open_ledger
 from postman.adapters.memory.queue import MemoryQueue, MemoryShards, open_shards
+from postman.adapters.memory.records import MemoryRecords, open_records
 from postman.adapters.memory.roster import MemoryRoster, open_roster
 from postman.adapters.memory.suppressions import MemorySuppressions, open_suppressions
 
@@ -14,6 +15,7 @@ __all__ = [
     "MemoryLayouts",
     "MemoryLedger",
     "MemoryQueue",
+    "MemoryRecords",
     "MemoryRoster",
     "MemoryShards",
     "MemorySuppressions",
@@ -21,6 +23,7 @@ __all__ = [
     "open_documents",
     "open_layouts",
     "open_ledger",
+    "open_records",
     "open_roster",
     "open_shards",
     "open_suppressions",

@@ -5,6 +5,7 @@ shared by. Nothing is durable: when the process ends, it is forgotten what was
 sent. Its time is the clock's `time()`. It grows with every mail.
 """
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 from postman.adapters._ledger import Transition, TransitionLedger
@@ -25,6 +26,11 @@ class MemoryLedger(TransitionLedger):
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._entries: dict[MailId, Entry] = {}
+
+    @property
+    def entries(self) -> Mapping[MailId, Entry]:
+        """All of them, for who looks into it."""
+        return self._entries
 
     async def ensure(self) -> None:
         """Nothing to make."""

@@ -5,7 +5,7 @@ worker beside a newer one loses nothing; a state that it does not know is left
 alone, since no move from it can be right.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ import orjson
 from postman.core.entry import Entry, Happening, Note, State
 from postman.core.events import EventKind
 
-__all__ = ["UnknownStateError", "dump", "load"]
+__all__ = ["UnknownStateError", "dump", "load", "recipients_in"]
 
 _FIELDS: Final = frozenset(field.name for field in fields(Entry))
 _NOTE_FIELDS: Final = frozenset(field.name for field in fields(Note))
@@ -35,6 +35,7 @@ def load(text: bytes) -> tuple[Entry, Mapping[str, Any]]:
     known = {name: value for name, value in found.items() if name in _FIELDS}
     known["state"] = State(found["state"])
     known["history"] = tuple(_note(note) for note in found["history"])
+    known["recipients"] = tuple(found.get("recipients", ()))
     known["events"] = tuple(_happening(event) for event in found.get("events", ()) if event["kind"] in _KINDS)
     return Entry(**known), {name: value for name, value in found.items() if name not in _FIELDS}
 
@@ -45,6 +46,11 @@ def dump(entry: Entry, foreign: Mapping[str, Any]) -> bytes:
         return orjson.dumps(entry)
     known = {name: getattr(entry, name) for name in _FIELDS}
     return orjson.dumps({**foreign, **known})
+
+
+def recipients_in(text: bytes) -> Sequence[str]:
+    """Return the tags of the recipients, also of an entry in a state that is not known."""
+    return tuple(orjson.loads(text).get("recipients", ()))
 
 
 def _note(found: Mapping[str, Any]) -> Note:

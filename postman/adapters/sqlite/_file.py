@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from postman.adapters.sqlite._columns import fill_columns
 from postman.adapters.sqlite._errors import NOT_MADE
 from postman.errors import ConfigError
 
@@ -21,7 +22,7 @@ DEFAULT_PATH: Final = Path(".postman/postman.db")
 _APPLICATION_ID: Final = 0x706F7374
 """`post`, in the file's header: by it our own files are known."""
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 _SETTINGS: Final = (
     "PRAGMA synchronous = FULL",  # a commit that returned survives a power cut, not only a crash of ours
@@ -29,6 +30,25 @@ _SETTINGS: Final = (
     "PRAGMA journal_size_limit = 67108864",  # a burst of large mails does not leave its log behind for ever
     "PRAGMA temp_store = MEMORY",
     "PRAGMA journal_mode = WAL",  # readers and one writer at a time; what is committed is appended, not copied twice
+)
+
+_INDEXES_OF_RECORDS: Final = (
+    # Of mails on a shelf alone, with when they came there: those that are sent without trouble never enter it.
+    "CREATE INDEX entries_shelf ON entries (prefix, shelf, since, mail_id) WHERE shelf IS NOT NULL",
+    "CREATE INDEX entries_message_id ON entries (prefix, message_id) WHERE message_id IS NOT NULL",
+    """CREATE TABLE recipients (
+        prefix TEXT NOT NULL,
+        tag TEXT NOT NULL,
+        mail_id TEXT NOT NULL,
+        PRIMARY KEY (prefix, tag, mail_id)
+    ) WITHOUT ROWID""",
+)
+
+_TO_VERSION_2: Final = (
+    "ALTER TABLE entries ADD COLUMN shelf TEXT",
+    "ALTER TABLE entries ADD COLUMN since REAL",
+    "ALTER TABLE entries ADD COLUMN message_id TEXT",
+    *_INDEXES_OF_RECORDS,
 )
 
 _TABLES: Final = (
@@ -51,9 +71,13 @@ _TABLES: Final = (
         state TEXT NOT NULL,
         expire_at REAL,
         entry BLOB NOT NULL,
+        shelf TEXT,
+        since REAL,
+        message_id TEXT,
         PRIMARY KEY (prefix, mail_id)
     ) WITHOUT ROWID""",
     "CREATE INDEX entries_expire_at ON entries (expire_at) WHERE expire_at IS NOT NULL",
+    *_INDEXES_OF_RECORDS,
     f"PRAGMA application_id = {_APPLICATION_ID}",
     f"PRAGMA user_version = {_VERSION}",
 )
@@ -117,6 +141,7 @@ def _inspect(connection: sqlite3.Connection, path: Path, *, make: bool) -> None:
 def _make_tables(connection: sqlite3.Connection, path: Path) -> bool:
     """Make the tables unless they are there, also while other processes try the same; return whether they were made."""
     if _has_tables(connection, path):
+        _upgrade(connection)
         return False
     connection.execute("BEGIN IMMEDIATE")
     missing = not _has_tables(connection, path)
@@ -124,6 +149,19 @@ def _make_tables(connection: sqlite3.Connection, path: Path) -> bool:
         connection.execute(statement)
     connection.execute("COMMIT")
     return missing
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Bring the tables of an older postman up to date, unless another process did; nothing that is there is lost."""
+    if _number(connection, "user_version") >= _VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    if _number(connection, "user_version") < _VERSION:
+        for statement in _TO_VERSION_2:
+            connection.execute(statement)
+        fill_columns(connection)
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
+    connection.execute("COMMIT")
 
 
 def _has_tables(connection: sqlite3.Connection, path: Path) -> bool:

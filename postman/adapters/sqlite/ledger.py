@@ -18,8 +18,9 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from postman.adapters._ledger import Transition, TransitionLedger
+from postman.adapters.sqlite._columns import columns_of
 from postman.adapters.sqlite._database import Database
-from postman.adapters.sqlite._entries import UnknownStateError, dump, load
+from postman.adapters.sqlite._entries import UnknownStateError, dump, load, recipients_in
 from postman.adapters.sqlite._file import path_of
 from postman.core.ids import MailId
 from postman.core.protocol import Entry, State
@@ -44,14 +45,16 @@ _FOR_EVER: Final = frozenset({State.SENDING, State.IN_DOUBT})
 
 _FIND: Final = "SELECT entry FROM entries WHERE prefix = ? AND mail_id = ?"
 _PUT: Final = """
-    INSERT INTO entries (prefix, mail_id, state, expire_at, entry) VALUES (?, ?, ?, ?, ?)
+    INSERT INTO entries (prefix, mail_id, state, expire_at, entry, shelf, since, message_id)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (prefix, mail_id) DO UPDATE
-    SET state = excluded.state, expire_at = excluded.expire_at, entry = excluded.entry
+    SET state = excluded.state, expire_at = excluded.expire_at, entry = excluded.entry,
+        shelf = excluded.shelf, since = excluded.since, message_id = excluded.message_id
 """
-_PRUNE: Final = """
-    DELETE FROM entries WHERE (prefix, mail_id) IN
-    (SELECT prefix, mail_id FROM entries WHERE expire_at <= ? ORDER BY expire_at LIMIT ?)
-"""
+_PUT_RECIPIENT: Final = "INSERT OR IGNORE INTO recipients (prefix, tag, mail_id) VALUES (?, ?, ?)"
+_OLD: Final = "SELECT prefix, mail_id, entry FROM entries WHERE expire_at <= ? ORDER BY expire_at LIMIT ?"
+_FORGET: Final = "DELETE FROM entries WHERE prefix = ? AND mail_id = ?"
+_FORGET_RECIPIENT: Final = "DELETE FROM recipients WHERE prefix = ? AND tag = ? AND mail_id = ?"
 
 
 def open_ledger(path: str, cluster: Cluster) -> Ledger:
@@ -87,6 +90,8 @@ class SqliteLedger(TransitionLedger):
             step = transition(entry, now)
             if step.entry is not None and step.entry != entry:
                 self._put(connection, mail_id, step.entry, dump(step.entry, foreign), now)
+                if entry is None or step.entry.recipients != entry.recipients:
+                    self._put_recipients(connection, mail_id, step.entry)
             self._prune(connection, now)
             return step.answer
 
@@ -105,9 +110,16 @@ class SqliteLedger(TransitionLedger):
 
     def _put(self, connection: sqlite3.Connection, mail_id: MailId, entry: Entry, text: bytes, now: float) -> None:
         expire_at = None if entry.state in _FOR_EVER else now + _KEPT
-        connection.execute(_PUT, (self._prefix, mail_id, entry.state, expire_at, text))
+        connection.execute(_PUT, (self._prefix, mail_id, entry.state, expire_at, text, *columns_of(entry)))
+
+    def _put_recipients(self, connection: sqlite3.Connection, mail_id: MailId, entry: Entry) -> None:
+        for tag in entry.recipients:
+            connection.execute(_PUT_RECIPIENT, (self._prefix, tag, mail_id))
 
     def _prune(self, connection: sqlite3.Connection, now: float) -> None:
         if now >= self._prune_at:
             self._prune_at = now + _PRUNE_EVERY
-            connection.execute(_PRUNE, (now, _PRUNE_COUNT))
+            for prefix, mail_id, text in connection.execute(_OLD, (now, _PRUNE_COUNT)).fetchall():
+                for tag in recipients_in(text):
+                    connection.execute(_FORGET_RECIPIENT, (prefix, tag, mail_id))
+                connection.execute(_FORGET, (prefix, mail_id))

@@ -2,14 +2,19 @@
 
 from postman.core.fleet.health import FleetJudgement, Health, Judgement
 from postman.core.fleet.judgement import judge
+from postman.core.fleet.past import Finished, Latency, Minute, ProviderMinute
 from postman.core.fleet.reports import STOPPED, ProviderStanding, ProviderWork, WorkerReport, WorkWindow
 from postman.core.fleet.rules import Rules
 
 __all__ = [
     "STOPPED",
+    "Finished",
     "FleetJudgement",
     "Health",
     "Judgement",
+    "Latency",
+    "Minute",
+    "ProviderMinute",
     "ProviderStanding",
     "ProviderWork",
     "Rules",

@@ -6,10 +6,12 @@ known are therefore ignored, and those that are missing have their defaults;
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from math import isfinite
 from typing import Any, Final, TypeVar
 
+from postman.core.fleet.columns import ColumnError, finished_of, latest_document, minutes_of, past_document
+from postman.core.fleet.past import Finished, Minute
 from postman.core.fleet.reports import DocumentSeen, ProviderStanding, ProviderWork, ShardWork, WorkerReport, WorkWindow
 
 __all__ = ["SCHEMA", "DamagedReportError", "document_of", "report_of"]
@@ -28,7 +30,9 @@ class DamagedReportError(ValueError):
 
 def document_of(report: WorkerReport) -> dict[str, Any]:
     """Return *report* as numbers, texts, lists and dictionaries."""
-    return {"schema": SCHEMA, **asdict(report)}
+    plain = asdict(replace(report, past=(), latest=()))
+    past, latest = past_document(report.past), latest_document(report.latest)
+    return {"schema": SCHEMA, **plain, "past": past, "latest": latest}
 
 
 def report_of(document: object) -> WorkerReport:
@@ -55,6 +59,8 @@ def report_of(document: object) -> WorkerReport:
         document=_seen(found.part("document")),
         local_fault=found.text("local_fault", ""),
         leaving=found.text("leaving", ""),
+        past=_past(found.part("past")),
+        latest=_latest(found.items("latest")),
     )
 
 
@@ -111,6 +117,22 @@ def _window(document: object) -> WorkWindow:
     )
 
 
+def _past(document: object) -> tuple[Minute, ...]:
+    if not isinstance(document, Mapping):
+        raise DamagedReportError("past is no object")
+    try:
+        return minutes_of(document)
+    except ColumnError as error:
+        raise DamagedReportError(f"past: {error}") from None
+
+
+def _latest(rows: list[object]) -> tuple[Finished, ...]:
+    try:
+        return finished_of(rows)
+    except ColumnError as error:
+        raise DamagedReportError(f"latest: {error}") from None
+
+
 def _work(document: object) -> ProviderWork:
     found = _Fields(document, "work")
     return ProviderWork(**{name: found.number(name, 0.0) for name in _WORK})
@@ -126,6 +148,7 @@ def _standing(document: object) -> ProviderStanding:
         is_home=found.truth("is_home"),
         problem=found.text("problem", ""),
         weight=found.number("weight", 1.0),
+        forced=found.text("forced", ""),
     )
 
 

@@ -10,6 +10,8 @@ nothing while its sum of seconds grows.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from postman.core.fleet.past import Finished, Minute
+
 __all__ = ["STOPPED", "DocumentSeen", "ProviderStanding", "ProviderWork", "ShardWork", "WorkWindow", "WorkerReport"]
 
 STOPPED = "stopped"
@@ -82,6 +84,8 @@ class ProviderStanding:
     """The last failure in words; empty where there was none."""
     weight: float = 1.0
     """Its share of the traffic, against those of the others."""
+    forced: str = ""
+    """How the document holds its breaker, `open` or `closed`, whatever becomes of mails; empty: not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +147,7 @@ class WorkerReport:
     """Why this worker thinks that the fault is on its own side: it can reach no provider at all. Empty: it does not."""
     leaving: str = ""
     """Why it drains, or drained: `STOPPED`, or its own judgement in words. Empty: it works."""
+    past: tuple[Minute, ...] = ()
+    """Its last hour, oldest first, without gaps: 61 minutes at the most, of which the last is not over."""
+    latest: tuple[Finished, ...] = ()
+    """The mails that it ended last, oldest first, at the most twenty."""

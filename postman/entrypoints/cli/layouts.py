@@ -2,19 +2,17 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Final, TypeVar
 
 import typer
 
 from postman.config import Settings
-from postman.core.layout import Layout
 from postman.core.resharding import FOLLOWED, Patience
-from postman.entrypoints.cli.output import ERR, OUT, complain, plain, print_json, without_password
+from postman.entrypoints.cli.output import ERR, OUT, complain, plain, print_json
+from postman.entrypoints.operating.layouts import PATIENCE, latest_layout, opened_resharder
 from postman.errors import ConfigError
-from postman.runtime.resharding import News, NewsKind, Resharder, look
-from postman.wiring import open_layouts, open_roster, open_shards, system_clock
+from postman.runtime.resharding import News, NewsKind, Resharder
 
 __all__ = [
     "INTERRUPTED",
@@ -32,7 +30,6 @@ _T = TypeVar("_T")
 
 INTERRUPTED: Final = 130
 """Exit status after Ctrl-C."""
-PATIENCE: Final = Patience()
 
 QuietOption = Annotated[
     float,
@@ -48,15 +45,6 @@ PatienceOption = Annotated[
 ]
 
 
-async def latest_layout(chosen: Settings) -> Layout:
-    """Return the latest layout, or that of the settings where nobody ever changed one."""
-    settled, layouts = _settled(chosen), open_layouts(chosen)
-    if layouts is None:
-        return settled
-    async with aclosing(layouts):
-        return await look(layouts, settled)
-
-
 def change(
     chosen: Settings,
     work: Callable[[Resharder], Awaitable[_T]],
@@ -67,36 +55,10 @@ def change(
     """Do *work* with what changes the layout. Raises `ConfigError` where the ledger keeps none."""
 
     async def run() -> _T:
-        async with _resharder(chosen, patience, told or tell) as resharder:
+        async with opened_resharder(chosen, patience=patience, told=told or tell) as resharder:
             return await work(resharder)
 
     return asyncio.run(run())
-
-
-@asynccontextmanager
-async def _resharder(chosen: Settings, patience: Patience, told: Callable[[News], None]) -> AsyncIterator[Resharder]:
-    layouts = None if chosen.ledger.startswith("memory:") else open_layouts(chosen)
-    if layouts is None:
-        where = without_password(chosen.ledger)
-        raise ConfigError(f"POSTMAN_LEDGER: {where} keeps no layout that others could read, so POSTMAN_SHARDS counts")
-    roster, shards = open_roster(chosen), open_shards(chosen)
-    async with AsyncExitStack() as stack:
-        for store in (layouts, roster, shards):
-            if store is not None:
-                stack.push_async_callback(store.aclose)
-        yield Resharder(
-            layouts=layouts,
-            roster=roster,
-            shards=shards,
-            clock=system_clock(),
-            settled=_settled(chosen),
-            patience=patience,
-            tell=told,
-        )
-
-
-def _settled(chosen: Settings) -> Layout:
-    return Layout.of(chosen.shards, hand=chosen.shard_hand)
 
 
 def patience_of(chosen: Settings, *, quiet: float, patience: float) -> Patience:

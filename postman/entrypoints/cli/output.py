@@ -7,14 +7,19 @@ from datetime import UTC, datetime
 from typing import Final
 
 import orjson
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Column, Table
+
+from postman.entrypoints.operating.places import without_password
 
 __all__ = [
     "ERR",
     "OUT",
     "complain",
+    "fitting",
     "give_up_stdout",
     "moment",
     "plain",
@@ -26,8 +31,10 @@ __all__ = [
 OUT = Console(emoji=False, highlight=False, soft_wrap=True)
 ERR = Console(emoji=False, stderr=True, highlight=False, soft_wrap=True)
 
-_HIDDEN: Final = "***"
 _WIDE: Final = 100_000
+_GAP: Final = 2
+_LAST: Final = 20
+"""Characters of a last column that are enough, however long its cells are: these are folded."""
 
 
 def complain(problem: str) -> None:
@@ -52,10 +59,38 @@ def print_json(document: object) -> None:
 
 def print_table(table: Table) -> None:
     """Print *table* with every cell whole: an id is there to be copied. Piped, no line is folded either."""
-    for column in table.columns:
-        column.overflow = "fold"
     console = OUT if OUT.is_terminal else Console(emoji=False, highlight=False, width=_WIDE)
-    console.print(table, soft_wrap=False)
+    console.print(fitting(table, console), soft_wrap=False)
+
+
+def fitting(part: Table | str, console: Console = OUT) -> RenderableType:
+    """Return *part* as it fits *console*: a table that is too wide by more than its last column, row below row."""
+    if not isinstance(part, Table):
+        return part
+    for column in part.columns:
+        column.overflow = "fold"
+    *others, last = (_width(column, console) for column in part.columns)
+    needed = sum(width + _GAP for width in others) + min(last, _LAST)
+    return _stacked(part) if needed > console.width else part
+
+
+def _width(column: Column, console: Console) -> int:
+    return max(Measurement.get(console, console.options, cell).maximum for cell in (column.header, *column.cells))
+
+
+def _stacked(table: Table) -> Group:
+    """Return the rows of *table* below each other, each field with its name; what is empty is left out."""
+    first, *others = table.columns
+    parts: list[RenderableType] = []
+    for head, *cells in zip(first.cells, *(column.cells for column in others), strict=True):
+        lines = Table.grid(padding=(0, _GAP, 0, 0))
+        lines.add_column(style="dim", no_wrap=True)
+        lines.add_column(overflow="fold")
+        for column, cell in zip(others, cells, strict=True):
+            if cell:
+                lines.add_row(column.header, cell)
+        parts += [Padding(head, style="bold", expand=False), Padding(lines, (0, 0, 0, _GAP), expand=False)]
+    return Group(*parts)
 
 
 def plain(text: str, *, lines: bool = False) -> str:
@@ -65,16 +100,6 @@ def plain(text: str, *, lines: bool = False) -> str:
     """
     allowed = "\n" if lines else ""
     return escape("".join(c if c.isprintable() or c in allowed else "\N{REPLACEMENT CHARACTER}" for c in text))
-
-
-def without_password(url: str) -> str:
-    """Return the URL of a queue or ledger as it may be shown: no user, password or query in it."""
-    scheme, slashes, rest = url.partition("://")
-    if not slashes:
-        return url
-    address, question, _ = rest.partition("?")
-    account, at, place = address.rpartition("@")
-    return f"{scheme}://{_HIDDEN if account else ''}{at}{place}{question and f'?{_HIDDEN}'}"
 
 
 def moment(seconds: float) -> str:

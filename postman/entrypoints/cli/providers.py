@@ -1,46 +1,59 @@
 """`postman providers`: the providers' document, which all workers follow. Keys are never shown, only where they lie."""
 
 import asyncio
-import getpass
-import os
-import socket
 import sys
-import time
-from collections.abc import Callable, Sequence
-from contextlib import aclosing
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from pydantic import SecretStr
 from rich.table import Table
 
-from postman.config import API_KEY, ProviderEntry, Settings, parse_providers
-from postman.config.editing import add_provider, change_provider, check_accounts, remove_provider
-from postman.core.document import Document
-from postman.entrypoints.cli.output import ERR, OUT, moment, plain, print_json, print_table, without_password
-from postman.entrypoints.cli.setup import checked_why, settings
-from postman.errors import ConfigError, DocumentChangedError
-from postman.wiring import Keys, check_providers, open_documents, place_of, provider_entries
+from postman.config import API_KEY, ProviderEntry
+from postman.config.providers import Breaker
+from postman.entrypoints.cli.completing import fields_of_providers, provider_names
+from postman.entrypoints.cli.output import ERR, OUT, complain, moment, plain, print_json, print_table, without_password
+from postman.entrypoints.cli.setup import settings
+from postman.entrypoints.operating.providers import (
+    Edit,
+    adding,
+    change_providers,
+    checked_entries,
+    enabling,
+    forcing,
+    read_document,
+    removing,
+    replacing,
+    rereading,
+    setting,
+    weighing,
+)
+from postman.entrypoints.operating.words import this_user
+from postman.errors import ConfigError
 
 __all__ = ["app"]
 
-_TRIES: Final = 5
 _NUMBERS: Final = frozenset({"weight", "timeout", "rate", "look_up_after"})
-_UNREAD: Final = SecretStr("unread")
 
 app = typer.Typer(help="The providers and their share of the traffic.", no_args_is_help=True)
 
-_Json = Annotated[bool, typer.Option("--json", help="Print a JSON line for each.")]
-_Name = Annotated[str, typer.Argument(metavar="NAME", help="The provider's name in the document.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print a JSON line, for each where there are several.")]
+_NewName = Annotated[str, typer.Argument(metavar="NAME", help="The provider's name in the document.")]
+_Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="The provider's name in the document.", autocompletion=provider_names),
+]
 _Why = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with the change, where a store keeps the document.")]
 _SameAccount = Annotated[
     bool, typer.Option("--same-account", help="Allow another address or domain: it is the same account all the same.")
 ]
 _Fields = Annotated[
     list[str] | None,
-    typer.Argument(metavar="FIELD=VALUE…", help="Fields of the document, like timeout=5; FIELD= takes one out."),
+    typer.Argument(
+        metavar="FIELD=VALUE…",
+        help="Fields of the document, like timeout=5; FIELD= takes one out.",
+        autocompletion=fields_of_providers,
+    ),
 ]
 
 
@@ -55,18 +68,20 @@ def list_providers(*, json: _Json = False) -> None:
 
     Where the document is a file the keys are looked for too; where it is in a store, they are the workers' to read.
     """
-    entries = asyncio.run(_checked_entries(settings()))
+    entries = asyncio.run(checked_entries(settings()))
     if json:
         for entry in entries:
             print_json(_document(entry))
         return
-    table = Table("name", "kind", "enabled", "weight", "timeout", "rate", "in flight", "key", box=None, pad_edge=False)
+    names = ("name", "kind", "enabled", "weight", "breaker", "timeout", "rate", "in flight", "key")
+    table = Table(*names, box=None, pad_edge=False)
     for entry in entries:
         table.add_row(
             plain(entry.spec.name),
             plain(entry.spec.kind),
             "yes" if entry.enabled else "no",
             f"{entry.weight:g}",
+            "auto" if entry.breaker == "auto" else f"[bold yellow]forced {entry.breaker}[/]",
             f"{entry.spec.timeout:g} s",
             f"{entry.rate:g}/s" if entry.rate else "-",
             str(entry.concurrency or "-"),
@@ -78,7 +93,7 @@ def list_providers(*, json: _Json = False) -> None:
 @app.command()
 def show() -> None:
     """Print the document's text, to be edited and given to `replace`; its number stands on stderr, for `--from`."""
-    document = asyncio.run(_read(settings()))
+    document = asyncio.run(read_document(settings()))
     sys.stdout.write(document.text)
     ERR.print(f"this is number {document.number}: `postman providers replace FILE --from {document.number}`")
 
@@ -86,7 +101,7 @@ def show() -> None:
 @app.command()
 def history(*, json: _Json = False) -> None:
     """List who changed the document when, the latest last. A file has no history: version control keeps it."""
-    changes = asyncio.run(_read(settings())).changes
+    changes = asyncio.run(read_document(settings())).changes
     if json:
         for change in changes:
             print_json({"number": change.number, "by": change.by, "at": change.at, "what": change.what})
@@ -99,52 +114,71 @@ def history(*, json: _Json = False) -> None:
 
 @app.command()
 def add(
-    name: _Name,
+    name: _NewName,
     *,
     kind: Annotated[str, typer.Option(help="Which adapter: sendgrid, mailgun, or one that is installed.")],
     api_key: Annotated[str, typer.Option(metavar="REFERENCE", help="env:NAME, file:PATH or secret:NAME.")],
     weight: Annotated[float, typer.Option(help="Its share of the traffic, against those of the others.")] = 1.0,
     fields: _Fields = None,
     why: _Why = "",
+    json: _Json = False,
 ) -> None:
     """Add a provider, to get mails within seconds."""
     given = {"name": name, "kind": kind, "weight": weight, "api_key": api_key, **_read_fields(fields or ())}
-    kept = {field: value for field, value in given.items() if value is not None}
-    _change(f"add {name}", why, lambda text: add_provider(text, kept))
+    _change(adding(given), why, json=json)
 
 
 @app.command("set")
-def set_fields(name: _Name, fields: _Fields = None, *, same_account: _SameAccount = False, why: _Why = "") -> None:
+def set_fields(
+    name: _Name, fields: _Fields = None, *, same_account: _SameAccount = False, why: _Why = "", json: _Json = False
+) -> None:
     """Change fields of a provider, its key's reference among them."""
     changed = _read_fields(fields or ())
     if not changed:
         raise ConfigError("there is nothing to change: name fields, like timeout=5")
-    told = ", ".join(changed)
-    _change(f"set {told} of {name}", why, lambda text: change_provider(text, name, changed), same_account=same_account)
+    _change(setting(name, changed), why, same_account=same_account, json=json)
 
 
 @app.command()
-def enable(name: _Name, *, why: _Why = "") -> None:
+def enable(name: _Name, *, why: _Why = "", json: _Json = False) -> None:
     """Let a provider get mails again."""
-    _change(f"enable {name}", why, lambda text: change_provider(text, name, {"enabled": True}))
+    _change(enabling(name, enabled=True), why, json=json)
 
 
 @app.command()
-def disable(name: _Name, *, why: _Why = "") -> None:
+def disable(name: _Name, *, why: _Why = "", json: _Json = False) -> None:
     """Retire a provider: it gets no more mails, finishes what it has, and is asked about those in doubt."""
-    _change(f"disable {name}", why, lambda text: change_provider(text, name, {"enabled": False}))
+    _change(enabling(name, enabled=False), why, json=json)
 
 
 @app.command()
-def weight(name: _Name, share: Annotated[float, typer.Argument(metavar="WEIGHT")], *, why: _Why = "") -> None:
+def weight(
+    name: _Name, share: Annotated[float, typer.Argument(metavar="WEIGHT")], *, why: _Why = "", json: _Json = False
+) -> None:
     """Change a provider's share of the traffic, against those of the others."""
-    _change(f"weight {share:g} for {name}", why, lambda text: change_provider(text, name, {"weight": share}))
+    _change(weighing(name, share), why, json=json)
 
 
 @app.command()
-def remove(name: _Name, *, why: _Why = "") -> None:
+def breaker(
+    name: _Name,
+    to: Annotated[Breaker, typer.Argument(metavar="auto|open|closed", help="Who decides over it, or how it is held.")],
+    *,
+    why: _Why = "",
+    json: _Json = False,
+) -> None:
+    """Force a provider's breaker in all workers, or leave it to itself again (auto).
+
+    open: it gets no mail, but finishes what it has, and is asked about those in doubt. closed: it gets its mails
+    whatever becomes of them.
+    """
+    _change(forcing(name, to), why, json=json)
+
+
+@app.command()
+def remove(name: _Name, *, why: _Why = "", json: _Json = False) -> None:
     """Take a provider out of the document. Better disable it first: a removed one can settle no doubt."""
-    _change(f"remove {name}", why, lambda text: remove_provider(text, name))
+    _change(removing(name), why, json=json)
 
 
 @app.command("replace")
@@ -157,94 +191,36 @@ def replace_document(
     ] = None,
     same_account: _SameAccount = False,
     why: _Why = "",
+    json: _Json = False,
 ) -> None:
     """Put a whole document in the place of the one that is there, or make the first one."""
     text = sys.stdin.read() if str(file) == "-" else _text_of(file)
-    parse_providers(text, str(file))
-    _change(f"replace by {file.name}", why, lambda _: text, only=number, same_account=same_account)
+    _change(replacing(text, str(file)), why, only=number, same_account=same_account, json=json)
 
 
 @app.command()
-def reread(*, why: _Why = "") -> None:
+def reread(*, why: _Why = "", json: _Json = False) -> None:
     """Let all workers read the keys anew at once: a new version of a secret is otherwise found within a minute."""
     chosen = settings()
-    if not asyncio.run(_read(chosen)).changes:
+    if not asyncio.run(read_document(chosen)).changes:
         raise ConfigError("the document is a file: touch nothing, its keys are read anew within a minute")
-    _change("read the keys anew", why, lambda text: text)
+    _change(rereading(), why, json=json)
 
 
-def _change(
-    what: str, why: str, edit: Callable[[str], str], *, only: int | None = None, same_account: bool = False
-) -> None:
+def _change(edit: Edit, why: str, *, json: bool, only: int | None = None, same_account: bool = False) -> None:
     chosen = settings()
-    told = f"{what}: {checked_why(why)}" if why else what
-    latest, changed = asyncio.run(_apply(chosen, told, edit, only=only, same_account=same_account))
-    done = "changed" if latest.number else "made"
-    number = f"; it is number {changed.number}" if latest.changes else ""
+    change = change_providers(chosen, edit, by=this_user(), why=why, only=only, same_account=same_account)
+    changed = asyncio.run(change)
+    if json:
+        made = changed.after.number if changed.before.changes else None
+        print_json({"number": made, "what": edit.what, "warning": changed.warning})
+        return
+    done = "changed" if changed.before.number else "made"
+    number = f"; it is number {changed.after.number}" if changed.before.changes else ""
     where = plain(without_password(chosen.providers))
     OUT.print(f"{done} the providers' document in {where}{number}; workers follow within seconds (`postman status`)")
-
-
-async def _apply(
-    chosen: Settings, what: str, edit: Callable[[str], str], *, only: int | None, same_account: bool
-) -> tuple[Document, Document]:
-    """Change the document, and again where somebody else came before; nothing is put there that is wrong anywhere.
-
-    Returns the one before and the one that was made. Where the one before is not number *only*, nothing is changed.
-    """
-    async with aclosing(open_documents(chosen)) as documents:
-        await documents.ensure()
-        for _ in range(_TRIES):
-            latest = await documents.read() or Document()
-            if only not in (None, latest.number):
-                raise DocumentChangedError(
-                    f"--from {only}: the document is number {latest.number} by now: look at it again, by "
-                    "`postman providers show`, and make your change in that one"
-                )
-            text = await _checked(edit(latest.text), latest, place_of(chosen), same_account=same_account)
-            changed = latest.change(text, by=_who(), at=time.time(), what=what)
-            try:
-                await documents.change(changed)
-            except DocumentChangedError as error:
-                problem = error
-            else:
-                return latest, changed
-        raise problem
-
-
-async def _checked(text: str, latest: Document, place: str, *, same_account: bool) -> str:
-    entries = parse_providers(text, place)
-    await check_providers([_as_if_keyed(entry) for entry in entries])
-    try:
-        before = parse_providers(latest.text, place)
-    except ConfigError:
-        before = ()
-    if not same_account:
-        check_accounts(before, entries)
-    return text
-
-
-async def _checked_entries(chosen: Settings) -> Sequence[ProviderEntry]:
-    async with aclosing(open_documents(chosen)) as documents:
-        in_store = bool((await documents.read() or Document()).changes)
-    entries = await provider_entries(chosen, os.environ, keys=Keys.NONE if in_store else Keys.SENDING)
-    await check_providers([_as_if_keyed(entry) if in_store else entry for entry in entries])
-    return entries
-
-
-async def _read(chosen: Settings) -> Document:
-    async with aclosing(open_documents(chosen)) as documents:
-        document = await documents.read()
-    if document is None:
-        raise ConfigError(
-            f"there is no document of providers in {place_of(chosen)} yet: `postman providers replace FILE`"
-        )
-    return document
-
-
-def _as_if_keyed(entry: ProviderEntry) -> ProviderEntry:
-    """A change is made from a machine that need not reach the keys: workers keep what they have if one is missing."""
-    return replace(entry.with_keys(dict.fromkeys(entry.references, _UNREAD)), enabled=True)
+    if changed.warning:
+        complain(changed.warning)
 
 
 def _read_fields(given: Sequence[str]) -> dict[str, object]:
@@ -274,15 +250,6 @@ def _value_of(name: str, value: str) -> object:
     return value
 
 
-def _who() -> str:
-    """Name the one who makes a change as this machine knows him; on the platform that is its account."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = f"uid {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
-
-
 def _text_of(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
@@ -297,6 +264,7 @@ def _document(entry: ProviderEntry) -> dict[str, object]:
         "kind": entry.spec.kind,
         "enabled": entry.enabled,
         "weight": entry.weight,
+        "breaker": entry.breaker,
         "timeout": entry.spec.timeout,
         "rate": entry.rate,
         "concurrency": entry.concurrency,

@@ -8,15 +8,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, ExitStack
+from itertools import count
 from types import FrameType
 from typing import Annotated, Final, Self
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from postman.core.ids import MailId
 from postman.core.mail import Mail
 from postman.entrypoints.cli.output import ERR, complain, print_json
+from postman.entrypoints.cli.progress import ProgressOption, showing_progress
 from postman.entrypoints.cli.setup import settings
 from postman.entrypoints.logs import set_up_logs
 from postman.entrypoints.mailfiles import Checked, MailFile, check, open_files
@@ -39,6 +40,7 @@ def publish(
     *,
     check_only: Annotated[bool, typer.Option("--check", help="Check everything, publish nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="No progress: JSON lines only, as always on stdout.")] = False,
+    progress: ProgressOption = False,
 ) -> None:
     """Publish mails from files. Prints {"id","shard"} for each. If one mail is wrong, none is published."""
     chosen = settings()
@@ -55,16 +57,16 @@ def publish(
             ERR.print(f"{checked.mails} mails are fine; nothing was published")
             return
         with open_producer(chosen, Producer, patience=_PATIENCE) as producer:
-            failed = _publish(producer, opened, checked.mails, is_quiet=json)
+            failed = _publish(producer, opened, checked.mails, is_quiet=json, lines=progress)
     if failed:
         complain(f"{failed} of {checked.mails} mails may not have been published; publish the same ids again")
         sys.exit(1)
 
 
 def _check(files: Sequence[MailFile], *, is_quiet: bool) -> Checked:
-    with _progress(is_quiet=is_quiet) as progress:
-        task = progress.add_task("checking", total=None)
-        return check(files, now=time.time(), seen=lambda: progress.advance(task))
+    with showing_progress("checking", json=is_quiet) as tell:
+        seen = count(1)
+        return check(files, now=time.time(), seen=lambda: tell(next(seen), None))
 
 
 def _stop_at_problems(problems: list[str]) -> None:
@@ -144,11 +146,12 @@ class _Publishing:
         self._advance()
 
 
-def _publish(producer: Producer, files: Sequence[MailFile], total: int, *, is_quiet: bool) -> int:
+def _publish(producer: Producer, files: Sequence[MailFile], total: int, *, is_quiet: bool, lines: bool) -> int:
     """Return how many failed."""
-    with _progress(is_quiet=is_quiet) as progress:
-        task = progress.add_task("publishing", total=total)
-        publishing = _Publishing(producer, lambda: progress.advance(task))
+    with showing_progress("publishing", json=is_quiet, lines=lines) as tell:
+        tell(0, total)
+        done = count(1)
+        publishing = _Publishing(producer, lambda: tell(next(done), total))
         publishing.publish_all(_mails(files))
         return publishing.failed
 
@@ -159,15 +162,3 @@ def _mails(files: Sequence[MailFile]) -> Iterator[tuple[str, Mail]]:
             if isinstance(mail, InvalidMailError):
                 raise InvalidMailError("", f"{where}: the file changed while it was read: {mail}")
             yield where, mail
-
-
-def _progress(*, is_quiet: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=ERR,
-        transient=True,
-        disable=is_quiet or not ERR.is_terminal,
-    )

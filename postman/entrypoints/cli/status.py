@@ -1,35 +1,33 @@
 """`postman status`: the workers, the providers as they see them, and how the fleet does."""
 
 import asyncio
-import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Annotated, Final
 
 import typer
-from rich.console import Group
-from rich.live import Live
 from rich.table import Table
 
 from postman.config import Settings
 from postman.core.fleet.health import Health
 from postman.entrypoints.backlog import Gauge, Waiting, backlog_document
 from postman.entrypoints.cli.layouts import latest_layout
-from postman.entrypoints.cli.output import OUT, moment, plain, print_json, print_table, without_password
+from postman.entrypoints.cli.output import OUT, moment, plain, print_json, without_password
 from postman.entrypoints.cli.setup import settings
+from postman.entrypoints.cli.watching import Page, print_page, watch
 from postman.entrypoints.fleet import LOOK_BACK, Fleet, ProviderLine, WorkerLine, fleet_of
-from postman.errors import LedgerUnavailableError
+from postman.entrypoints.hour import Hour, hour_document, hour_of
+from postman.entrypoints.shelves import Shelved, look_at_shelves
+from postman.ports.records import Records
 from postman.ports.roster import Roster
-from postman.wiring import open_backlogs, open_roster, system_clock
+from postman.wiring import open_backlogs, open_records, open_roster, system_clock
 
 __all__ = ["status"]
 
-_Page = Sequence[Table | str]
-
-_EVERY: Final = 2.0
 _STYLES: Final = {
     Health.OK: "green",
     Health.SLOW: "bold red",
@@ -38,7 +36,6 @@ _STYLES: Final = {
     Health.UNKNOWN: "dim",
     Health.LEAVING: "yellow",
 }
-_NOT_COUNTED: Final = "doubts: not counted by this ledger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +44,8 @@ class _Sight:
 
     fleet: Fleet
     waiting: Waiting
+    hour: Hour
+    shelved: Shelved
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +53,28 @@ class _Lookout:
     """Where to look; without a *roster* nobody reports."""
 
     roster: Roster | None
+    records: Records | None
     gauge: Gauge
     shards: Sequence[int]
 
     async def look(self) -> _Sight:
         now = time.time()
         reports = await self.roster.reports(now - LOOK_BACK) if self.roster else ()
-        return _Sight(fleet_of(reports, now), await self.gauge.look(self.shards, reports))
+        waiting, shelved = await asyncio.gather(self.gauge.look(self.shards, reports), look_at_shelves(self.records))
+        return _Sight(fleet_of(reports, now), waiting, hour_of(reports, now), shelved)
 
 
 @asynccontextmanager
 async def _lookout(chosen: Settings) -> AsyncIterator[_Lookout]:
-    roster, gauge = open_roster(chosen), Gauge(open_backlogs(chosen), system_clock())
+    roster, records = open_roster(chosen), open_records(chosen)
+    gauge = Gauge(open_backlogs(chosen), system_clock())
     async with AsyncExitStack() as stack:
         stack.push_async_callback(gauge.aclose)
         if roster is not None:
             stack.push_async_callback(roster.aclose)
-        yield _Lookout(roster, gauge, range((await latest_layout(chosen)).top))
+        if records is not None:
+            stack.push_async_callback(records.aclose)
+        yield _Lookout(roster, records, gauge, range((await latest_layout(chosen)).top))
 
 
 def status(
@@ -78,81 +82,35 @@ def status(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line (with --watch: one every two seconds).")] = (
         False
     ),
-    watch: Annotated[bool, typer.Option("--watch", help="Look every two seconds until Ctrl-C.")] = False,
+    watched: Annotated[bool, typer.Option("--watch", help="Look every two seconds until Ctrl-C.")] = False,
 ) -> None:
     """Show the workers and their health, the providers and their breakers, how the fleet does, and what waits.
 
     Exit status 1 if the ledger's store cannot be reached.
     """
-    asyncio.run(_show(settings(), json=json, watch=watch))
+    asyncio.run(_show(settings(), json=json, watched=watched))
 
 
-async def _show(chosen: Settings, *, json: bool, watch: bool) -> None:
+async def _show(chosen: Settings, *, json: bool, watched: bool) -> None:
     async with _lookout(chosen) as lookout:
         sight = await lookout.look()
         if lookout.roster is None:
             _say_no_roster(sight, chosen, json=json)
-        elif watch:
-            await _watch(lookout, sight, lambda sight, problem: _page(sight, chosen, problem), json=json)
+        elif watched:
+            await watch(sight, lookout.look, page=partial(_page, chosen), document=_document, json=json)
         elif json:
             print_json(_document(sight, ""))
         else:
-            _print(_page(sight, chosen, ""))
+            print_page(_page(chosen, sight, ""))
 
 
-async def _watch(lookout: _Lookout, sight: _Sight, page: Callable[[_Sight, str], _Page], *, json: bool) -> None:
-    """Show *sight*, then what is seen every two seconds, until a signal; an outage is shown, and waited for."""
-    stopped, problem = _stop_signal(), ""
-    with _live(json=json) as live:
-        while True:
-            if json:
-                print_json(_document(sight, problem))
-            elif live is None:
-                _print(page(sight, problem))
-            else:
-                live.update(Group(*page(sight, problem)), refresh=True)
-            if await _within(stopped, _EVERY):
-                return
-            try:
-                sight, problem = await lookout.look(), ""
-            except LedgerUnavailableError as error:
-                problem = str(error)
-
-
-def _live(*, json: bool) -> AbstractContextManager[Live | None]:
-    """Where stdout is no terminal, nothing can be drawn over: each look is printed below the last."""
-    return Live(console=OUT, auto_refresh=False) if OUT.is_terminal and not json else nullcontext()
-
-
-def _stop_signal() -> asyncio.Event:
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    return stopped
-
-
-async def _within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True
-
-
-def _print(page: _Page) -> None:
-    for part in page:
-        if isinstance(part, Table):
-            print_table(part)
-        else:
-            OUT.print(part)
-
-
-def _page(sight: _Sight, chosen: Settings, problem: str) -> _Page:
-    fleet, waiting = sight.fleet, f"backlog: {plain(str(sight.waiting))}"
+def _page(chosen: Settings, sight: _Sight, problem: str) -> Page:
+    fleet = sight.fleet
+    waiting = [plain(str(sight.hour)), f"backlog: {plain(str(sight.waiting))}", plain(str(sight.shelved))]
     alarm = [f"[bold red]out of date:[/] {plain(problem)}"] if problem else []
     if not fleet.workers:
-        return [*alarm, _empty(chosen), waiting, _NOT_COUNTED]
-    return [*alarm, _workers(fleet), "", _providers(fleet), "", *_fleet_lines(fleet), waiting, _NOT_COUNTED]
+        return [*alarm, _empty(chosen), *waiting]
+    return [*alarm, _workers(fleet), "", _providers(fleet), "", *_fleet_lines(fleet), *waiting]
 
 
 def _empty(chosen: Settings) -> str:
@@ -236,7 +194,9 @@ def _document(sight: _Sight, problem: str) -> dict[str, object]:
         "fleet": {"slow": fleet.slow, "leave": sorted(fleet.leave), "departures": fleet.departures},
         "ledger": asdict(fleet.ledger),
         "backlog": backlog_document(sight.waiting),
-        "doubts": None,
+        "hour": hour_document(sight.hour),
+        "doubts": sight.shelved.doubts,
+        "dead": sight.shelved.dead,
         "problem": problem,
     }
 
@@ -248,4 +208,4 @@ def _say_no_roster(sight: _Sight, chosen: Settings, *, json: bool) -> None:
     where = plain(without_password(chosen.ledger))
     OUT.print(f"this kind of ledger ({where}) keeps no reports of workers: they run without, and none can be shown")
     OUT.print(f"backlog: {plain(str(sight.waiting))}")
-    OUT.print(_NOT_COUNTED)
+    OUT.print(plain(str(sight.shelved)))

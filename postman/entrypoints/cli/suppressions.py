@@ -3,10 +3,8 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
-from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 from rich.table import Table
@@ -14,18 +12,18 @@ from rich.table import Table
 from postman.core.suppression import Suppression, SuppressionReason
 from postman.entrypoints.cli.addressees import SHOWN, Addressee, addressees, whole
 from postman.entrypoints.cli.output import OUT, complain, moment, plain, print_json, print_table
-from postman.entrypoints.cli.setup import checked_why, settings
-from postman.errors import ConfigError
+from postman.entrypoints.cli.setup import settings
+from postman.entrypoints.operating.suppressions import (
+    AT_ONCE,
+    opened_suppressions,
+    standing_suppressions,
+    suppress,
+)
 from postman.ports.suppressions import Suppressions
-from postman.wiring import open_suppressions
 
 __all__ = ["app"]
 
 _T = TypeVar("_T")
-
-_DAY: Final = 86_400.0
-_LONGEST: Final = 36_500
-_AT_ONCE: Final = 50
 
 app = typer.Typer(
     help="Addresses that get no more mail: they bounced for good, complained, or were added here.", no_args_is_help=True
@@ -53,7 +51,9 @@ def list_suppressions(*, reason: _Reason = None, since: _Since = None, json: _Js
     """List who gets no mail at present, oldest first; by their keys, since nobody knows the addresses."""
     earliest = since.replace(tzinfo=UTC).timestamp() if since else 0.0
     found = [
-        each for each in _run(_all_standing) if each.since >= earliest and (reason is None or each.reason is reason)
+        each
+        for each in _run(lambda store: standing_suppressions(store, time.time()))
+        if each.since >= earliest and (reason is None or each.reason is reason)
     ]
     if json:
         for each in found:
@@ -87,14 +87,9 @@ def show(who: _Who, *, json: _Json = False) -> None:
 def add(address: _Address, *, days: _Days = None, why: _Why = "", json: _Json = False) -> None:
     """Send no more mail to an address. One that is there for longer already stays as it is."""
     now = time.time()
-    new = Suppression("", SuppressionReason.ADDED, now, _expiry(now, days), detail=checked_why(why))
-
-    async def put(store: Suppressions, addressee: Addressee) -> Suppression:
-        own = replace(new, key=addressee.key)
-        await store.put(own)
-        return await store.find(addressee.key) or own
-
-    for addressee, stands in _for_each(address, put, keys=False):
+    named = addressees(address, keys=False)
+    standing = _run(lambda store: suppress(store, [each.key for each in named], now=now, days=days, why=why))
+    for addressee, stands in zip(named, standing, strict=True):
         if json:
             print_json(_document(stands))
         elif stands.since == now:
@@ -120,15 +115,13 @@ def lift(who: _Who, *, json: _Json = False) -> None:
     _fail_unless(is_done=all(stood is not None for _, stood in lifted))
 
 
-def _for_each(
-    text: str, action: Callable[[Suppressions, Addressee], Awaitable[_T]], *, keys: bool = True
-) -> Sequence[tuple[Addressee, _T]]:
+def _for_each(text: str, action: Callable[[Suppressions, Addressee], Awaitable[_T]]) -> Sequence[tuple[Addressee, _T]]:
     """Return what *action* says of each addressee that *text* names, in order."""
-    named = addressees(text, keys=keys)
+    named = addressees(text, keys=True)
 
     async def work(store: Suppressions) -> Sequence[tuple[Addressee, _T]]:
         known = await whole(named, store)
-        places = asyncio.Semaphore(_AT_ONCE)
+        places = asyncio.Semaphore(AT_ONCE)
 
         async def act(addressee: Addressee) -> _T:
             async with places:
@@ -143,35 +136,14 @@ async def _find(store: Suppressions, addressee: Addressee) -> Suppression | None
     return await store.find(addressee.key)
 
 
-async def _all_standing(store: Suppressions) -> Sequence[Suppression]:
-    now, cursor, has_more = time.time(), "", True
-    found: dict[str, Suppression] = {}
-    while has_more:
-        changes = await store.changes(cursor)
-        found |= {each.key: each for each in changes.suppressions}
-        cursor, has_more = changes.cursor, changes.has_more
-    return sorted((each for each in found.values() if each.holds_at(now)), key=lambda each: (each.since, each.key))
-
-
 def _run(work: Callable[[Suppressions], Awaitable[_T]]) -> _T:
     chosen = settings()
-    store = open_suppressions(chosen)
-    if store is None:
-        raise ConfigError("POSTMAN_LEDGER: this kind of ledger keeps no suppression list")
 
     async def within() -> _T:
-        async with aclosing(store):
+        async with opened_suppressions(chosen) as store:
             return await work(store)
 
     return asyncio.run(within())
-
-
-def _expiry(now: float, days: float | None) -> float | None:
-    if days is None:
-        return None
-    if not 0 < days <= _LONGEST:
-        raise ConfigError(f"--for: must be more than 0 and at most {_LONGEST} days")
-    return now + days * _DAY
 
 
 def _end(suppression: Suppression) -> str:

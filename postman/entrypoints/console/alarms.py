@@ -125,7 +125,16 @@ def _is_flowing(fleet: Fleet) -> bool:
 
 def _is_down(line: ProviderLine) -> bool:
     """Whether no worker sends mails there."""
-    return bool(line.breakers) and not ({"closed", "half_open", "paused"} & line.breakers.keys())
+    return bool(line.breakers) and not ({"closed", "half_open", "paused", "held_closed"} & line.breakers.keys())
+
+
+def _is_forced(line: ProviderLine, to: str) -> bool:
+    """Whether a person holds it in all workers."""
+    return bool(line.breakers) and line.breakers.keys() == {f"held_{to}"}
+
+
+def _why_down(line: ProviderLine) -> str:
+    return "it is forced open" if _is_forced(line, "open") else line.problem or "its breaker is open"
 
 
 def _of_stores(sight: Sight) -> Iterator[Alarm]:
@@ -166,15 +175,23 @@ def _of_providers(sight: Sight, fleet: Fleet) -> Iterator[Alarm]:
         is_ours = all(_UNREACHABLE in line.problem for line in down)
         section = "nothing_reachable" if is_ours else "nothing_acknowledged"
         text = "No provider can be used." if len(down) > 1 else f"The only provider, {down[0].provider}, is down."
-        more = "; ".join(f"{line.provider}: {line.problem or 'its breaker is open'}" for line in down)
+        more = "; ".join(f"{line.provider}: {_why_down(line)}" for line in down)
         yield Alarm("bad", text, f"{more}. Mails wait until one can be.", section, "/providers")
         return
     others = [line.provider for line in fleet.providers if line not in down]
     for line in down:
+        if _is_forced(line, "open"):
+            text = f"{line.provider} is forced open; all mails go to {_listed(others)}."
+            yield Alarm("warn", text, "It stays so until somebody sets it to auto.", "", "/providers")
+            continue
         section = "provider_locked_out" if any(each in line.problem for each in _LOCKED_OUT) else "provider_down"
         text = f"{line.provider} is down{_since(sight, line.provider)}; all mails go to {_listed(others)}."
         yield Alarm("bad", text, line.problem or "Its breaker is open.", section, "/providers")
     for line in fleet.providers:
+        if _is_forced(line, "closed"):
+            text = f"{line.provider} is forced closed: it gets its mails whatever becomes of them."
+            yield Alarm("note", text, "It stays so until somebody sets it to auto.", "", "/providers")
+            continue
         barred = sum(count for state, count in line.breakers.items() if state != "closed")
         if barred and line not in down:
             of = sum(line.breakers.values())

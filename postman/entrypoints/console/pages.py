@@ -21,6 +21,7 @@ NAVIGATION: Final = (
     ("shards", "/shards", "Shards"),
     ("workers", "/workers", "Workers"),
     ("suppressions", "/suppressions", "Suppressions"),
+    ("acts", "/acts", "Acts"),
     ("runbook", "/runbook", "Runbook"),
 )
 

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from postman.config import Settings
 from postman.entrypoints.console.access import Access, is_loopback
+from postman.entrypoints.console.acting.room import acting
 from postman.entrypoints.console.app import Room, make_app
 from postman.entrypoints.console.keys import ConsoleKeys, read_references
 from postman.entrypoints.console.parts import Parts
@@ -30,7 +31,7 @@ __all__ = ["ROOMS", "Ready", "console", "listen", "opened_parts"]
 
 _LOG = structlog.get_logger("postman.console")
 
-ROOMS: Final[tuple[Room, ...]] = ()
+ROOMS: Final[tuple[Room, ...]] = (acting,)
 """The rooms of pages that act."""
 _CLOSING: Final = 1.0
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)

@@ -31,6 +31,8 @@ _TONES: Final[Mapping[str, Tone]] = MappingProxyType(
         "closed": "good",
         "half_open": "warn",
         "paused": "warn",
+        "held_open": "warn",
+        "held_closed": "warn",
         "open": "bad",
         "ok": "good",
         "slow": "bad",

@@ -1,7 +1,7 @@
 """A provider as one worker sees it: its breaker, and how much it may have."""
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from postman.breaker import CircuitBreaker, Permit, State
 from postman.core.fleet.reports import ProviderStanding
@@ -18,13 +18,16 @@ _START: Final = 5
 """No more mails than the breaker needs to see that a provider is dead are in its hands before one succeeded."""
 _MOST: Final = 1_000
 _SHORTEST_PROBE: Final = 1.0
+_BARRED: Final = 15.0
+"""Seconds after which one that is held open is looked at again; whoever lets it go wakes all who wait."""
+_HELD_AS: Final = {"open": State.HELD_OPEN, "closed": State.HELD_CLOSED}
 
 
 class Route:
     """A provider with its breaker; *rate* in mails per second and *concurrency* in flight, both for this worker alone.
 
     *probe_timeout* is how many seconds a probe may take; by default a third of the provider's own time-out, but no
-    less than a second, or the own one if that is shorter.
+    less than a second, or the own one if that is shorter. *forced* is how a person holds its breaker.
     """
 
     def __init__(
@@ -36,11 +39,13 @@ class Route:
         rate: float | None = None,
         concurrency: int | None = None,
         probe_timeout: float | None = None,
+        forced: Literal["open", "closed"] | None = None,
     ) -> None:
         self.provider = provider
         self.breaker = breaker
         self.weight = weight
         self.rate = RateLimit(rate)
+        self.forced = forced
         self.limit = ConcurrencyLimit(start=_START, most=concurrency or _MOST)
         self.failures_in_row = 0
         default = min(provider.timeout, max(_SHORTEST_PROBE, provider.timeout / 3))
@@ -57,6 +62,11 @@ class Route:
     @property
     def is_closed(self) -> bool:
         return self.breaker.state in (State.CLOSED, State.HELD_CLOSED, State.DISABLED)
+
+    @property
+    def is_barred(self) -> bool:
+        """Whether a person holds it open: it gets no mail, not even one that had its place already."""
+        return self.breaker.state is State.HELD_OPEN
 
     @property
     def has_room(self) -> bool:
@@ -79,6 +89,13 @@ class Route:
         if is_same_rate:
             self.rate = before.rate
 
+    def hold(self) -> None:
+        """Hold the breaker as it is to be from now on, or leave it to itself, closed, if it was held before."""
+        if self.forced is None:
+            self.breaker.release()
+        elif self.breaker.state is not _HELD_AS[self.forced]:
+            self.breaker.force(self.forced)
+
     def wait(self, now: float) -> float:
         """Return the seconds until this provider may take another mail, if it has room; 0 where it may now."""
         return max(self._breaker_wait(), self.rate.wait(now))
@@ -95,16 +112,19 @@ class Route:
         view = self.breaker.view()
         return ProviderStanding(
             breaker=str(view.state),
-            retry_after=view.retry_after,
+            retry_after=0.0 if self.is_barred else view.retry_after,
             in_flight=self.limit.in_flight,
             limit=self.limit.limit,
             is_home=is_home,
             problem=str(view.last_failure or ""),
             weight=self.weight,
+            forced=self.forced or "",
         )
 
     def _breaker_wait(self) -> float:
         """A probe that is under way may end at any moment: look again soon, not when its lease ends."""
+        if self.is_barred:
+            return _BARRED
         wait = self.breaker.retry_after()
         return min(wait, _LOOK_AGAIN) if self.breaker.state is State.HALF_OPEN else wait
 

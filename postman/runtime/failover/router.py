@@ -36,9 +36,11 @@ from postman.ports.provider import Provider, Receipt
 from postman.runtime.closing import close_all
 from postman.runtime.failover.faults import Scope, meaning_of, verdict_on
 from postman.runtime.failover.limits import RetryBudget
+from postman.runtime.failover.lineup import held, tried, weights_of
 from postman.runtime.failover.locality import Locality
 from postman.runtime.failover.route import BUSY, Leave, Route
 from postman.runtime.failover.waiting import WaitingRoom
+from postman.runtime.past import Past
 
 __all__ = ["Failover"]
 
@@ -75,14 +77,16 @@ class Failover:
         budget: RetryBudget | None = None,
         asked: Sequence[Provider] = (),
     ) -> None:
-        self._routes = list(routes)
+        self._routes = held(routes)
         self._clock = clock
         self._random = random or Random()  # noqa: S311 — spreads load, guards nothing
         self._rehome_after = rehome_after * self._random.uniform(0.5, 1.5)
         self._budget = budget or RetryBudget()
-        self._locality = Locality([route.name for route in self._routes], random=self._random.random)
+        self._locality = Locality(tried(self._routes), random=self._random.random)
         self._room = WaitingRoom(clock)
         self._asked = list(asked)
+        self.past = Past(clock.time)
+        """The last hour of the worker that uses this, which writes in it as well."""
         self.is_behind = False
         """Whether a later document cannot be read, which may name providers that are not known here."""
         self._home = self._draw(self._routes)
@@ -120,8 +124,8 @@ class Failover:
         before = self._providers()
         self._current, self._home = self._drawn(routes)
         known = [route.name for route in routes if any(route.provider is each for each in before)]
-        self._routes, self._asked = list(routes), list(asked)
-        if self._locality.change([route.name for route in routes], known=known):
+        self._routes, self._asked = held(routes), list(asked)
+        if self._locality.change(tried(routes), known=known):
             _LOG.info("local_fault_over", reason="there are other providers")
         self.wake_all()
         after = self._providers()
@@ -203,10 +207,10 @@ class Failover:
         named = {route.name: route for route in routes}
         current = named.get(self._current.name) or self._draw(routes)
         home = named.get(self._home.name)
-        if home is None or _weights_of(routes) != _weights_of(self._routes):
+        if home is None or weights_of(routes) != weights_of(self._routes):
             home = self._draw(routes)
             current = home if home.is_closed else current
-        return current, home
+        return home if home.forced == "closed" else current, home
 
     async def _next(self, mail: Mail, tried: Mapping[str, ProviderError], *, is_free: bool) -> Leave:
         """Take a place at another provider; *is_free* where the budget of second attempts is not asked."""
@@ -249,7 +253,7 @@ class Failover:
         """Send once; return why it was certainly not sent where another provider may take it, raise all else."""
         route, begun = leave.route, self._clock.now()
         try:
-            permit = leave.probe or route.breaker.acquire()
+            permit = (None if route.is_barred else leave.probe) or route.breaker.acquire()
         except RejectedError:
             self._free(leave)
             return _HeldBackError("is held back", provider=route.name)
@@ -284,6 +288,7 @@ class Failover:
         route.limit.grow()
         self._room.wake_one()
         if was is not route.breaker.state:
+            self.past.stands(route.name, route.breaker.state)
             route.limit.restart()
             _LOG.info("provider_recovered", provider=route.name)
         if not self._current.is_closed and route in self._routes:
@@ -298,6 +303,8 @@ class Failover:
         else:
             self._reached(route, begun if meaning.may_be_sent else inf)
         counted = route.breaker.report(permit, verdict, error=error)
+        if meaning.scope is not Scope.MESSAGE:
+            self.past.failed(route.name)
         if counted and verdict.fault is Fault.NONE:
             self._did_its_work(route, was)
         if verdict.fault is Fault.SERVICE:
@@ -305,6 +312,7 @@ class Failover:
         if meaning.is_congestion and counted:
             route.limit.shrink(now, begun=begun)
         if counted and (route.breaker.state is not was or verdict.fault is Fault.ACCOUNT):
+            self.past.stands(route.name, route.breaker.state)
             self._tell_down(error, is_locked_out=verdict.fault is Fault.ACCOUNT)
 
     def _unreached(self, route: Route, verdict: Verdict, now: float) -> Verdict:
@@ -382,10 +390,6 @@ class Failover:
 
     def _draw(self, routes: Sequence[Route]) -> Route:
         return self._random.choices(routes, weights=[max(r.weight, 1e-9) for r in routes])[0]
-
-
-def _weights_of(routes: Sequence[Route]) -> Mapping[str, float]:
-    return {route.name: route.weight for route in routes}
 
 
 class _HeldBackError(ProviderError):

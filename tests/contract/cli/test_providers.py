@@ -166,3 +166,17 @@ def test_whoever_knows_that_it_is_the_same_account_may_correct_its_address(store
     ran = stored("providers", "set", "a", "base_url=https://api.eu.sendgrid.com", "--same-account")
     assert ran.status == 0, ran.err
     assert stored("providers", "list", "--json").lines[0]["base_url"] == "https://api.eu.sendgrid.com"
+
+
+def test_a_breaker_is_forced_and_left_to_itself_again(stored: Postman) -> None:
+    forced = stored("providers", "breaker", "a", "open", "--why", "it bounces all")
+    assert forced.status == 0
+    assert "every enabled provider is forced open (a)" in " ".join(forced.err.split())
+    assert stored("providers", "list", "--json").lines[0]["breaker"] == "open"
+    assert "forced open" in stored("providers", "list").out
+    ran = stored("providers", "breaker", "a", "auto", "--json")
+    assert (ran.lines, ran.err) == ([{"number": 3, "what": "breaker auto for a", "warning": ""}], "")
+    assert stored("providers", "show").out == FILE
+    changes = [each["what"] for each in stored("providers", "history", "--json").lines]
+    assert changes[1:] == ["breaker open for a: it bounces all", "breaker auto for a"]
+    assert stored("providers", "breaker", "a", "ajar").status == 2

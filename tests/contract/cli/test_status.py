@@ -17,6 +17,7 @@ import pytest
 
 from postman.adapters.clock import SystemClock
 from postman.adapters.sqlite import open_roster
+from postman.core.fleet.past import Latency, Minute, ProviderMinute
 from postman.core.fleet.reports import STOPPED, ProviderStanding, ProviderWork, WorkerReport, WorkWindow
 from postman.ports.opening import Cluster
 from postman.testing.monitoring_server import MonitoringServer
@@ -70,7 +71,7 @@ def test_what_nobody_counts_is_not_guessed(postman: Postman) -> None:
     """As beside the emulator of Pub/Sub."""
     assert "backlog: nobody counts what waits here" in _on_pubsub(postman, "status").out
     [line] = _on_pubsub(postman, "status", "--json").lines
-    assert (line["backlog"], line["doubts"], line["workers"]) == (None, None, [])
+    assert (line["backlog"], line["doubts"], line["dead"], line["workers"]) == (None, 0, {}, [])
 
 
 def test_what_waits_is_told_with_the_oldest(postman: Postman) -> None:
@@ -112,6 +113,22 @@ def test_a_slow_ledger_is_told_apart_from_slow_workers(postman: Postman) -> None
     assert "ledger slow: a call takes 4.0 s, as 30 of the latest show; mails take longer" in postman("status").out
     [line] = postman("status", "--json").lines
     assert line["ledger"]["mean"] == 4.0
+
+
+def test_the_last_hour_is_told_in_a_line_also_when_nobody_works_any_more(postman: Postman) -> None:
+    minute = int(time.time() // 60) - 1
+    sides = {"sendgrid": ProviderMinute(1_200, 30, "open"), "mailgun": ProviderMinute(34)}
+    past = (Minute(minute, sides, in_doubt=2, moved=30, prevented=5, latency=Latency(900.0, (0, 0, 1_234, *[0] * 9))),)
+    _say(postman, [replace(_report("w-gone", ago=700.0), past=past)])
+    line = (
+        "last hour: 1,234 sent, p50/p99 0.38/0.5 s, 30 failovers, 2 doubts, 5 duplicates prevented (known: 1 of 60 min)"
+    )
+    assert line in postman("status").out
+    [document] = postman("status", "--json").lines
+    hour = document["hour"]
+    assert (hour["known_minutes"], hour["accepted"]) == (1, {"mailgun": 34, "sendgrid": 1_200})
+    [told] = [each for each in hour["minutes"] if each is not None]
+    assert told["breakers"] == {"mailgun": {"closed": 1}, "sendgrid": {"open": 1}}
 
 
 def test_a_slow_worker_is_named_with_the_reason(postman: Postman) -> None:

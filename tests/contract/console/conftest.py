@@ -17,7 +17,7 @@ from postman.core.fleet.reports import DocumentSeen, ProviderStanding, ProviderW
 from postman.core.ids import MailId
 from postman.entrypoints.console.access import FORM_FIELD, VISITOR
 from postman.entrypoints.console.parts import Parts
-from postman.entrypoints.console.running import listen, opened_parts
+from postman.entrypoints.console.running import ROOMS, listen, opened_parts
 from postman.ports.provider import Receipt
 from postman.testing.clock import FakeClock
 
@@ -154,6 +154,7 @@ async def console(
     host: str = "127.0.0.1",
     environ: Mapping[str, str] = MappingProxyType({}),
     change: Callable[[Parts], Parts] = lambda parts: parts,
+    acts: bool = False,
     **settings: str,
 ) -> AsyncIterator[Desk]:
     """Have a console that listens on this machine, whatever *host* it was told."""
@@ -167,7 +168,7 @@ async def console(
         acted: list[str] = []
         async with (
             aiohttp.ClientSession(cookie_jar=jar, timeout=aiohttp.ClientTimeout(10)) as session,
-            listen(parts, "127.0.0.1", 0, (acting_room(acted),)) as url,
+            listen(parts, "127.0.0.1", 0, ROOMS if acts else (acting_room(acted),)) as url,
         ):
             desk = Desk(url, parts, token, clock, session)
             desk.acted = acted

@@ -41,6 +41,8 @@ entries = st.builds(
     message_id=texts,
     reason=texts,
     parked=st.booleans(),
+    dropped=st.booleans(),
+    recipients=st.lists(texts, max_size=3).map(tuple),
     history=st.lists(notes, max_size=4).map(tuple),
 )
 
@@ -192,7 +194,10 @@ def _service_account() -> dict[str, str]:
 
 
 def _apply(document: Any, write: Any) -> None:
-    assert set(write.update_mask.field_paths) == set(write.update.fields)
+    assert set(write.update.fields) <= set(write.update_mask.field_paths)
+    assert len(set(write.update_mask.field_paths)) == len(write.update_mask.field_paths)
+    for gone in set(write.update_mask.field_paths) - set(write.update.fields):
+        document.fields.pop(gone, None)
     for field in write.update.fields:
         document.fields[field].CopyFrom(write.update.fields[field])
     for transform in write.update_transforms:

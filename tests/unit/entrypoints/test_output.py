@@ -4,9 +4,10 @@ import sys
 
 import orjson
 import pytest
+from rich.console import Console
 from rich.table import Table
 
-from postman.entrypoints.cli.output import complain, moment, plain, print_json, print_table, without_password
+from postman.entrypoints.cli.output import complain, fitting, moment, plain, print_json, print_table, without_password
 
 
 @pytest.mark.parametrize(
@@ -86,3 +87,23 @@ def test_complaints_stand_on_stderr_only(capfd: pytest.CaptureFixture[str]) -> N
 
 def test_moments_are_read_in_utc() -> None:
     assert moment(1_800_000_000.5) == "2027-01-15 08:00:00"
+
+
+def _wide(columns: int) -> str:
+    table = Table("id", "state", "detail", box=None)
+    table.add_row("x" * 20, "", "y" * 90)
+    told = io.StringIO()
+    console = Console(file=told, width=columns)
+    console.print(fitting(table, console))
+    return told.getvalue()
+
+
+def test_a_table_that_is_too_wide_by_more_than_its_last_column_is_shown_row_below_row() -> None:
+    folded, stacked = _wide(70), _wide(40)
+
+    assert folded.splitlines()[0].split() == ["id", "state", "detail"]
+    assert stacked.splitlines()[0].rstrip() == "x" * 20
+    assert "detail  yyy" in stacked
+    assert "state" not in stacked
+    for text in (folded, stacked):
+        assert text.count("y") == 90

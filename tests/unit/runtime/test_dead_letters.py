@@ -148,3 +148,61 @@ async def test_a_retired_shard_that_was_removed_keeps_nobody_from_the_others(sce
     with pytest.raises(QueueUnavailableError):
         await DeadLetters(shards=scene.shards, ledger=scene.ledger, layout=larger).find(Choice())
     assert len(await scene.shards.dead(0).pull(max_deliveries=10, wait=0)) == 1
+
+
+class Counting(MemoryQueue):
+    """Notes how many letters are acked at the same time; from the *failing*-th on it is out of reach."""
+
+    failing = 10_000
+    acked = 0
+    under_way = 0
+    most = 0
+
+    async def ack(self, delivery: Delivery) -> None:
+        self.acked += 1
+        if self.acked >= self.failing:
+            raise QueueUnavailableError("out of reach")
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await asyncio.sleep(0.001)
+        self.under_way -= 1
+        await super().ack(delivery)
+
+
+async def _full(scene: Scene, count: int) -> Counting:
+    queue = Counting("counting", scene.clock, 10.0)
+    scene.shards._dead[0] = queue
+    for number in range(count):
+        await queue.publish(Message(b"x", {"mail_id": f"{number}", "dead_reason": "conflict"}))
+    return queue
+
+
+@pytest.mark.parametrize("act", ["replay", "drop"])
+async def test_many_are_dealt_with_in_groups_and_how_far_it_is_is_told(scene: Scene, act: str) -> None:
+    queue = await _full(scene, 250)
+    letters = DeadLetters(shards=scene.shards, ledger=scene.ledger)
+    heard: list[tuple[int, int]] = []
+
+    def told(done: int, total: int) -> None:
+        heard.append((done, total))
+
+    if act == "drop":
+        assert await letters.drop(Choice(), reason="by nina", told=told) == 250
+    else:
+        assert (await letters.replay(Choice(), reason="r", told=told)).published == 250
+    assert heard == [(done, 250) for done in range(251)]
+    assert 50 <= queue.most <= 100
+    assert await has(letters, 0)
+
+
+async def test_what_was_not_dealt_with_when_a_queue_fails_lies_there_for_the_next_who_looks(scene: Scene) -> None:
+    queue = await _full(scene, 250)
+    queue.failing = 120
+    letters = DeadLetters(shards=scene.shards, ledger=scene.ledger)
+    with pytest.raises(QueueUnavailableError):
+        await letters.drop(Choice(), reason="by nina")
+
+    queue.failing = 10_000
+    left = len(await letters.find(Choice()))
+    assert 130 < left < 250
+    assert await letters.drop(Choice(), reason="by nina") == left

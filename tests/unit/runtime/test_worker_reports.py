@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from postman.adapters.memory import MemoryRoster
+from postman.core.fleet.past import summed
 from postman.core.fleet.reports import STOPPED, ProviderWork, WorkerReport
 from postman.core.protocol import State
 from postman.errors import LedgerUnavailableError, ProviderDownError
@@ -68,6 +69,26 @@ async def test_a_mail_that_failed_over_is_done_at_the_second_provider(scene: Sce
     report = await scene.report()
     assert (_total(report, "a").done, _total(report, "b").done) == (0.0, 1.0)
     assert _total(report, "a").outstanding > 0
+
+
+async def test_the_last_hour_is_told_with_the_mails_that_ended_last(scene: Scene) -> None:
+    """From the worker's first minute on; what the router saw is in it, and what the ledger prevented."""
+    scene.a.then(ProviderDownError("down", provider="a"))
+    [one] = mails(1)
+    await scene.publish([one])
+    async with scene.working(reporting=scene.reporting()) as worker:
+        await wait_until(lambda: worker.tally.verdicts.get("Ack") == 1, within=5.0)
+        await scene.publish([one])
+        await wait_until(lambda: worker.tally.verdicts.get("Ack") == 2, within=5.0)
+    report = await scene.report()
+    total = summed(report.past, begins=0)
+    assert report.past[-1].begins == int(report.at // 60)
+    assert (total.providers["a"].failed, total.providers["b"].accepted, total.moved, total.prevented) == (1, 1, 1, 1)
+    assert total.latency.count == 1
+    assert [(each.mail_id, each.outcome, each.provider) for each in report.latest] == [
+        (one.id, "sent", "b"),
+        (one.id, "settled", ""),
+    ]
 
 
 async def test_a_mail_that_was_sent_already_is_no_work(scene: Scene) -> None:

@@ -32,10 +32,11 @@ def test_unknown_fields_of_a_newer_postman_are_ignored_at_every_level() -> None:
 def test_missing_fields_have_their_defaults() -> None:
     """An older postman may not have known them."""
     document = document_of(plain_report("w-1", 5.0))
-    for name in ("windows", "baseline", "providers", "local_fault", "leaving", "version"):
+    for name in ("windows", "baseline", "providers", "local_fault", "leaving", "version", "past", "latest"):
         del document[name]
     report = report_of(document)
     assert (report.windows, report.baseline, report.providers, report.leaving) == ((), {}, {}, "")
+    assert (report.past, report.latest) == ((), ())
 
 
 def test_no_more_than_the_latest_ten_windows_are_read() -> None:
@@ -71,6 +72,10 @@ def test_what_is_no_report_at_all_is_refused(document: object) -> None:
         ("providers", {"a": {}}),
         ("providers", {"a": {"breaker": "open", "limit": None}}),
         ("leaving", 1),
+        ("past", [1]),
+        ("past", {"b": 5, "n": 1, "r": [-7]}),
+        ("latest", {}),
+        ("latest", [["m"]]),
     ],
 )
 def test_a_damaged_field_is_named_and_nothing_else_is_raised(field: str, value: object) -> None:

@@ -93,6 +93,19 @@ def test_without_a_worker_that_works_no_mail_is_sent(workers: tuple[WorkerLine, 
     assert verdict_of(seen, alarms_of(seen)).text == "No mails are being sent."
 
 
+def test_a_provider_that_a_person_holds_is_told_from_one_that_is_down() -> None:
+    opened = first(sight(fleet=fleet(provider("a", "503", held_open=4), GOOD[1])))
+    assert (opened.tone, opened.text) == ("warn", "a is forced open; all mails go to mailgun.")
+    assert "auto" in opened.more
+
+    closed = first(sight(fleet=fleet(provider("a", "503", held_closed=4), GOOD[1])))
+    assert (closed.tone, closed.text.partition(":")[0]) == ("note", "a is forced closed")
+
+    nobody = first(sight(fleet=fleet(provider("a", held_open=4), provider("b", held_open=4))))
+    assert (nobody.tone, nobody.text) == ("bad", "No provider can be used.")
+    assert "a: it is forced open; b: it is forced open" in nobody.more
+
+
 def test_what_cannot_be_read_is_not_taken_for_an_outage() -> None:
     never = sight(fleet=None, problem="away")
     old = sight(problem="away", seen_at=NOW - 300)
@@ -142,7 +155,13 @@ def test_what_is_worth_a_look_leads_to_its_section(changes: dict[str, Any], sect
 
 def test_every_section_that_is_named_is_in_the_runbook() -> None:
     source = Path(alarms_of.__code__.co_filename).read_text()
-    named = set(re.findall(r'"([a-z]+(?:_[a-z]+)+)"', source)) - {"half_open", "in_doubt", "alarms_of", "down_since"}
+    named = set(re.findall(r'"([a-z]+(?:_[a-z]+)+)"', source)) - {
+        "half_open",
+        "held_closed",
+        "in_doubt",
+        "alarms_of",
+        "down_since",
+    }
     named -= {"verdict_of", "idle_with_backlog"}
     headings = set(re.findall(r"^## (\w+)$", RUNBOOK.read_text(), re.MULTILINE))
 
