@@ -25,6 +25,14 @@ PAGES: Final = (
     "/workers",
     "/suppressions",
     "/runbook",
+    "/acts",
+    "/acts/dead",
+    f"/acts/dead/letter?id={REFUSED[0]}",
+    "/acts/dead/confirm?act=drop&reason=refused",
+    "/acts/providers/sendgrid",
+    "/acts/shards",
+    "/acts/suppressions",
+    "/login",
 )
 
 
@@ -52,7 +60,7 @@ def operator(browser: Browser, stage: Stage) -> Iterator[Reader]:
         assert opened.errors == []
 
 
-@pytest.mark.parametrize(("size", "scheme"), [(PHONE, "light"), (DESKTOP, "light"), (DESKTOP, "dark")])
+@pytest.mark.parametrize(("size", "scheme"), [(PHONE, "dark"), (DESKTOP, "light")])
 def test_no_page_has_a_violation_or_is_wider_than_the_window(
     browser: Browser, stage: Stage, size: tuple[int, int], scheme: str
 ) -> None:
@@ -76,9 +84,10 @@ def test_a_mail_is_found_by_its_id_its_recipient_and_its_providers_id(operator: 
     page.keyboard.press("Enter")
     page.get_by_role("heading", level=1, name=SENT[3]).wait_for()
     message_id = page.locator("dt:has-text('s id') + dd").inner_text()
+    page.goto(page.url.rpartition("/mails/")[0])
     page.get_by_role("searchbox").fill(message_id)
     page.keyboard.press("Enter")
-    page.get_by_role("link", name=SENT[3]).wait_for()
+    page.get_by_role("heading", level=1, name=SENT[3]).wait_for()
     page.get_by_role("searchbox").fill("customer3@example.org")
     page.keyboard.press("Enter")
     page.get_by_role("link", name=SENT[3]).wait_for()
@@ -114,3 +123,67 @@ def test_expired_and_refused_mails_are_told_apart(operator: Reader) -> None:
     page = operator.go("/dead?reason=expired")
     assert page.get_by_role("link", name=EXPIRED[0]).count() == 1
     assert page.get_by_role("link", name=REFUSED[0]).count() == 0
+
+
+def test_dead_letters_are_sent_again_and_arrive(operator: Reader, stage: Stage) -> None:
+    """All of a reason, after a page that says how many; then one that was chosen, dropped."""
+    page = operator.go("/acts/dead?reason=refused")
+    page.get_by_role("button", name="Send all 5 of refused again").click()
+    page.get_by_role("heading", level=1, name="Send again?").wait_for()
+    assert page.locator("#count").inner_text() == "5"
+    page.get_by_label("Why").fill("the template was mended")
+    page.get_by_role("button", name="Send again").click()
+    page.get_by_text("5 mails sent back to their shards").wait_for()
+    stage.until("they arrive", lambda: stage.town.has_accepted(len(SENT) + len(REFUSED)))
+    page.goto(f"{stage.url}/mails/{REFUSED[0]}")
+    page.get_by_text("the template was mended").first.wait_for()
+
+    page.goto(f"{stage.url}/acts/dead?reason=expired")
+    page.get_by_label(f"Choose {EXPIRED[0]}").check()
+    page.get_by_role("button", name="Drop the chosen").click()
+    page.get_by_role("button", name="Drop").click()
+    page.get_by_text("1 dead letter dropped").wait_for()
+    page.goto(f"{stage.url}/dead?reason=expired")
+    page.get_by_role("link", name=EXPIRED[1]).wait_for()
+    assert page.get_by_role("link", name=EXPIRED[0]).count() == 0
+
+
+def test_a_breaker_is_forced_and_workers_follow(operator: Reader, stage: Stage) -> None:
+    page = operator.go("/acts/providers/sendgrid")
+    page.get_by_label("open", exact=False).first.check()
+    page.locator("#why-breaker").fill("their status page is red")
+    page.get_by_role("button", name="Set the breaker").click()
+    page.goto(f"{stage.url}/providers")
+    page.locator("#provider-sendgrid").get_by_text("held open").first.wait_for(timeout=30_000)
+    stage.command("providers", "breaker", "sendgrid", "auto")
+    page.locator("#provider-sendgrid").get_by_text("held open").first.wait_for(state="detached", timeout=30_000)
+
+
+def test_a_shard_is_paused_and_resumed(operator: Reader, stage: Stage) -> None:
+    for act, state in (("Pause", "paused"), ("Resume", "open")):
+        page = operator.go("/acts/shards")
+        page.get_by_label("shard 2").check()
+        page.get_by_role("button", name=act).click()
+        page.goto(f"{stage.url}/acts/shards")
+        page.get_by_role("row", name="shard 2").get_by_text(state).wait_for()
+
+
+def test_an_address_is_suppressed_and_lifted_and_shown_nowhere(operator: Reader) -> None:
+    page = operator.go("/acts/suppressions")
+    page.locator("#add-who").fill("gone@example.org")
+    page.get_by_role("button", name="Send it no more mail").click()
+    assert "gone@example.org" not in page.content()
+    page.goto(page.url.partition("/acts")[0] + "/acts/suppressions")
+    page.locator("#lift-who").fill("Gone@Example.org")
+    page.get_by_role("button", name="Lift it").click()
+    assert "gone@" not in page.content().lower()
+
+
+def test_who_only_looks_is_offered_no_act(browser: Browser, stage: Stage) -> None:
+    with reader(browser, stage) as visitor:
+        page = visitor.go("/dead")
+        assert page.get_by_role("link", name="Log in to act").count() == 1
+        assert page.get_by_role("button").all_inner_texts()[0] == "Find"
+        answer = page.goto(f"{stage.url}/acts/dead")
+        assert answer is not None
+        assert answer.status == 403
