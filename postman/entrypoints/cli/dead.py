@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Final
 
@@ -51,11 +51,11 @@ def list_letters(
     ] = False,
 ) -> None:
     """List the dead letters, oldest first."""
-    look = partial(_find, _settings(), Choice(reason=reason, shard=shard))
+    chosen, choice = _settings(), Choice(reason=reason, shard=shard)
     if watched:
-        asyncio.run(_watch(look, json=json))
+        asyncio.run(_watch(chosen, choice, json=json))
         return
-    letters = asyncio.run(look())
+    letters = asyncio.run(_find(chosen, choice))
     if json:
         for letter in letters:
             print_json(_document(letter))
@@ -148,8 +148,10 @@ async def _find(chosen: Settings, choice: Choice) -> Sequence[DeadLetter]:
         return await letters.find(choice)
 
 
-async def _watch(look: Callable[[], Awaitable[Sequence[DeadLetter]]], *, json: bool) -> None:
-    await watch(await look(), look, page=_page, document=_counted, json=json, every=_EVERY)
+async def _watch(chosen: Settings, choice: Choice, *, json: bool) -> None:
+    async with opened_letters(chosen, choice.shard) as letters:
+        look = partial(letters.find, choice)
+        await watch(await look(), look, page=_page, document=_counted, json=json, every=_EVERY)
 
 
 def _page(letters: Sequence[DeadLetter], problem: str) -> Page:

@@ -35,8 +35,8 @@ from postman.entrypoints.operating.shards import (
     ShardAct,
     ShardLine,
     ShardsSeen,
-    look_at_shards,
     mark_shards,
+    shards_lookout,
     tell_emptied,
 )
 from postman.runtime.resharding import Resharder
@@ -70,15 +70,16 @@ def list_shards(
 
 
 async def _show(chosen: Settings, *, json: bool, watched: bool) -> None:
-    seen = await look_at_shards(chosen)
-    if seen.problem:
-        complain(f"backlog: {seen.problem}")
-    if watched:
-        await watch(seen, lambda: look_at_shards(chosen), page=_page, document=_document, json=json)
-    elif json:
-        print_json(_document(seen))
-    else:
-        print_page(_page(seen))
+    async with shards_lookout(chosen) as look:
+        seen = await look()
+        if seen.problem:
+            complain(f"backlog: {seen.problem}")
+        if watched:
+            await watch(seen, look, page=_page, document=_document, json=json)
+        elif json:
+            print_json(_document(seen))
+        else:
+            print_page(_page(seen))
 
 
 def _page(seen: ShardsSeen, problem: str = "") -> Page:

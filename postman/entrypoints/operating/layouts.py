@@ -1,7 +1,7 @@
 """The layout: looked at, and changed."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from postman.config import Settings
@@ -12,18 +12,30 @@ from postman.errors import ConfigError
 from postman.runtime.resharding import News, Resharder, look
 from postman.wiring import open_layouts, open_roster, open_shards, system_clock
 
-__all__ = ["PATIENCE", "latest_layout", "opened_resharder"]
+__all__ = ["PATIENCE", "latest_layout", "layout_lookout", "opened_resharder"]
 
 PATIENCE: Final = Patience()
 
 
 async def latest_layout(chosen: Settings) -> Layout:
     """Return the latest layout, or that of the settings where nobody ever changed one."""
+    async with layout_lookout(chosen) as latest:
+        return await latest()
+
+
+@asynccontextmanager
+async def layout_lookout(chosen: Settings) -> AsyncIterator[Callable[[], Awaitable[Layout]]]:
+    """Open what is asked by `latest_layout`, for who asks again and again."""
     settled, layouts = _settled(chosen), open_layouts(chosen)
-    if layouts is None:
-        return settled
-    async with aclosing(layouts):
-        return await look(layouts, settled)
+
+    async def latest() -> Layout:
+        return settled if layouts is None else await look(layouts, settled)
+
+    try:
+        yield latest
+    finally:
+        if layouts is not None:
+            await layouts.aclose()
 
 
 @asynccontextmanager

@@ -3,10 +3,11 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 from postman.config import Settings
@@ -14,15 +15,16 @@ from postman.core.fleet.reports import ShardWork
 from postman.core.layout import Layout, ShardState
 from postman.core.resharding import Sight
 from postman.entrypoints.backlog import Gauge, Waiting
-from postman.entrypoints.operating.layouts import latest_layout
+from postman.entrypoints.operating.layouts import layout_lookout
 from postman.entrypoints.operating.progress import Told
 from postman.errors import QueueUnavailableError
 from postman.ports.backlog import Backlog
 from postman.ports.queue import ShardMap
+from postman.ports.roster import Roster
 from postman.runtime.resharding import Resharder
 from postman.wiring import open_backlogs, open_roster, open_shards, system_clock
 
-__all__ = ["Followed", "ShardAct", "ShardLine", "ShardsSeen", "look_at_shards", "mark_shards", "tell_emptied"]
+__all__ = ["Followed", "ShardAct", "ShardLine", "ShardsSeen", "mark_shards", "shards_lookout", "tell_emptied"]
 
 _EVERY: Final = 2.0
 _LOOK_BACK: Final = 900.0
@@ -80,18 +82,25 @@ class Followed:
     workers: int
 
 
-async def look_at_shards(chosen: Settings) -> ShardsSeen:
-    """Return how the shards do. Raises `LedgerUnavailableError`."""
+@asynccontextmanager
+async def shards_lookout(chosen: Settings) -> AsyncIterator[Callable[[], Awaitable[ShardsSeen]]]:
+    """Open what tells how the shards do; what is yielded looks, and raises `LedgerUnavailableError`."""
     shards, roster, gauge = open_shards(chosen), open_roster(chosen), Gauge(open_backlogs(chosen), system_clock())
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(shards.aclose)
-        stack.push_async_callback(gauge.aclose)
-        if roster is not None:
-            stack.push_async_callback(roster.aclose)
-        reports = await roster.reports(time.time() - _LOOK_BACK) if roster else ()
-        layout = await latest_layout(chosen)
-        counts = await asyncio.gather(*(_depth(shards, shard) for shard in range(layout.top)))
-        waiting = await gauge.look(range(layout.top), reports)
+        layout = await stack.enter_async_context(layout_lookout(chosen))
+        for store in (shards, gauge, roster):
+            if store is not None:
+                stack.push_async_callback(store.aclose)
+        yield partial(_look, shards, roster, gauge, layout)
+
+
+async def _look(
+    shards: ShardMap, roster: Roster | None, gauge: Gauge, latest: Callable[[], Awaitable[Layout]]
+) -> ShardsSeen:
+    reports = await roster.reports(time.time() - _LOOK_BACK) if roster else ()
+    layout = await latest()
+    counts = await asyncio.gather(*(_depth(shards, shard) for shard in range(layout.top)))
+    waiting = await gauge.look(range(layout.top), reports)
     depths = {shard: depth for shard, (depth, _) in enumerate(counts)}
     sight = Sight(reports, depths, time.time())
     lines = [_line(layout, sight, waiting, shard, problem) for shard, (_, problem) in enumerate(counts)]
