@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     with open_browser() as browser, TemporaryDirectory() as cluster, open_stage(Path(cluster)) as stage:
         plant(stage)
         with stage.traffic("busy"):
-            time.sleep(90.0)  # so that the charts have something to show
+            time.sleep(150.0)  # so that the charts have something to show
             for name, path in PAGES.items():
                 _take(browser, stage, folder, name, path)
             stage.fault("sendgrid", [{"kind": "down"}])

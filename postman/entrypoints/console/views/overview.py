@@ -1,33 +1,20 @@
 """The first page: what is wrong now, and how much flows."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from postman.core.fleet.reports import WorkerReport
-from postman.entrypoints.console.alarms import Sight, alarms_of, verdict_of
-from postman.entrypoints.console.charts import Columns, columns, line, top_of
+from postman.entrypoints.console.alarms import Sight, alarms_of, down_since, verdict_of
 from postman.entrypoints.console.knowledge import Known
+from postman.entrypoints.console.lasthour import charts_of, states_of
 from postman.entrypoints.console.parts import Values, View
-from postman.entrypoints.console.past import Past, past_of
 from postman.entrypoints.console.records import IN_DOUBT
 from postman.entrypoints.console.stores import Stores
 from postman.entrypoints.console.views.fleets import fleet_in
 from postman.entrypoints.console.views.shards import shard_lines
 from postman.entrypoints.fleet import Fleet
+from postman.entrypoints.hour import hour_of
 
-__all__ = ["OVERVIEW", "Charts"]
-
-
-@dataclass(frozen=True, slots=True)
-class Charts:
-    """The shapes of the charts."""
-
-    past: Past
-    mails: Columns
-    took: str
-    """The path of the line."""
-    took_top: float
+__all__ = ["OVERVIEW"]
 
 
 async def _values(stores: Stores, _ask: Mapping[str, str]) -> Values:
@@ -37,6 +24,7 @@ async def _values(stores: Stores, _ask: Mapping[str, str]) -> Values:
     )
     said = (reports.value if reports else None) or ()
     fleet = fleet_in(reports, now)
+    hour = hour_of(said, now)
     sight = Sight(
         now=now,
         fleet=fleet,
@@ -45,7 +33,7 @@ async def _values(stores: Stores, _ask: Mapping[str, str]) -> Values:
         waiting=waiting.value,
         layout=layout.value,
         counts=counts.value if counts is not None else None,
-        down_since={},
+        down_since=down_since(states_of(hour)),
     )
     alarms = alarms_of(sight)
     return {
@@ -59,7 +47,7 @@ async def _values(stores: Stores, _ask: Mapping[str, str]) -> Values:
         "waiting": waiting.value,
         "shards": shard_lines(layout.value, waiting.value, said, now) if layout.value else [],
         "counts": _counts(counts),
-        "charts": _charts(said, now),
+        "charts": charts_of(hour),
         "in_hands": _in_hands(fleet),
     }
 
@@ -70,16 +58,6 @@ def _counts(counts: Known[Mapping[str, int]] | None) -> tuple[int, int] | None:
         return None
     dead = sum(count for shelf, count in counts.value.items() if shelf != IN_DOUBT)
     return counts.value.get(IN_DOUBT, 0), dead
-
-
-def _charts(reports: Sequence[WorkerReport], now: float) -> Charts:
-    past = past_of(reports, now)
-    rates = [
-        {name: each / slot.seconds for name, each in slot.done.items()} if slot.is_known else None
-        for slot in past.slots
-    ]
-    top = top_of(max((slot.took or 0.0 for slot in past.slots), default=0.0))
-    return Charts(past, columns(rates, past.providers), line([slot.took for slot in past.slots], top), top)
 
 
 def _in_hands(fleet: Fleet | None) -> tuple[int, int]:

@@ -1,15 +1,18 @@
 """The figures of the charts: they add up, and what nobody knows is not taken for nothing."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postman.core.fleet.reports import ProviderWork, WorkerReport, WorkWindow
+from postman.core.fleet.past import BOUNDS, Latency, Minute, ProviderMinute
+from postman.core.fleet.reports import WorkerReport, WorkWindow
 from postman.entrypoints.console.charts import columns, lane, line, share, top_of
-from postman.entrypoints.console.past import past_of
-from postman.entrypoints.console.words import ago, amount, mail_url, masked
+from postman.entrypoints.console.lasthour import charts_of
+from postman.entrypoints.console.words import ago, amount, mail_url, masked, time_of_day
+from postman.entrypoints.hour import hour_of
 
 NOW = 1_700_000_000.0
 COUNTS = st.lists(st.one_of(st.none(), st.dictionaries(st.sampled_from("abc"), st.floats(0, 1e6))), max_size=60)
@@ -56,28 +59,31 @@ def test_what_is_not_nothing_can_be_seen(part: float, whole: float, drawn: float
     assert share(part, whole) == drawn
 
 
-@given(st.lists(st.tuples(st.floats(61, 250), st.floats(1, 40), st.integers(0, 500)), max_size=20))
-def test_the_slots_add_up_to_what_the_workers_did(told: list[tuple[float, float, int]]) -> None:
-    windows = [WorkWindow(NOW - age, seconds, {"a": ProviderWork(done=done)}) for age, seconds, done in told]
-
-    past = past_of([report("w", windows)], NOW)
-
-    inside = sum(each[2] for each in told)
-    assert sum(slot.done.get("a", 0.0) for slot in past.slots) == pytest.approx(inside, rel=1e-6, abs=1e-6)
+def minute(begins: int, state: str = "closed", accepted: int = 60) -> Minute:
+    latency = Latency(accepted * 0.2, (0, accepted, *(0,) * (len(BOUNDS) - 1)))
+    return Minute(begins, {"a": ProviderMinute(accepted, 0, state)}, latency=latency)
 
 
-def test_a_time_of_which_nobody_told_is_unknown() -> None:
-    work = {"a": ProviderWork(done=30, took=15.0)}
-    windows = [WorkWindow(NOW - 60 + 30 * number, 30.0, work) for number in range(3)]
+def test_the_charts_draw_what_workers_told_of_the_hour() -> None:
+    """A minute of which nobody told is unknown; the one that has just begun is not drawn."""
+    last = int(NOW // 60)
+    past = tuple(minute(last - ago, "open" if ago in (3, 4) else "closed") for ago in (5, 4, 3, 2, 1))
+    charts = charts_of(hour_of([replace(report("w", []), past=past)], NOW))
 
-    past = past_of([report("w", windows)], NOW)
+    drawn = [box for box in charts.mails.boxes if box.kind != "unknown"]
+    assert (len(charts.minutes), len(drawn), charts.mails.top) == (59, 5, 1.0)
+    [lane_of_a] = charts.lanes
+    assert [box.kind for box in lane_of_a.boxes] == ["closed", "open", "closed"]
+    assert lane_of_a.words == f"open from {time_of_day((last - 4) * 60)} to {time_of_day((last - 2) * 60)}"
+    assert charts.half.count("M") == 1
+    assert charts.took_top == 0.25
 
-    assert [slot.is_known for slot in past.slots][:7] == [False] * 7
-    known = [slot for slot in past.slots if slot.is_known]
-    assert known
-    for slot in known:
-        assert slot.rate == pytest.approx(1.0)
-        assert slot.took == pytest.approx(0.5)
+
+def test_where_nobody_told_anything_nothing_is_claimed() -> None:
+    charts = charts_of(hour_of([], NOW))
+
+    assert {box.kind for box in charts.mails.boxes} == {"unknown"}
+    assert (charts.lanes, charts.half, charts.most) == ([], "", "")
 
 
 @pytest.mark.parametrize(
