@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from postman.testing.monitoring_server import MonitoringServer
     from postman.testing.provider import FakeProvider, ProviderSuite
     from postman.testing.queue import QueueSuite
+    from postman.testing.records_suite import RecordsSuite
     from postman.testing.roster_suite import RosterSuite
     from postman.testing.secret_server import SecretServer
     from postman.testing.secrets_suite import SecretsSuite
@@ -35,6 +36,7 @@ __all__ = [
     "MonitoringServer",
     "ProviderSuite",
     "QueueSuite",
+    "RecordsSuite",
     "RosterSuite",
     "SecretServer",
     "SecretsSuite",
@@ -54,6 +56,7 @@ _HOMES = {
     "MonitoringServer": "monitoring_server",
     "ProviderSuite": "provider",
     "QueueSuite": "queue",
+    "RecordsSuite": "records_suite",
     "RosterSuite": "roster_suite",
     "SecretServer": "secret_server",
     "SecretsSuite": "secrets_suite",
