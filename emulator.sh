@@ -18,6 +18,7 @@ usage: ./emulator.sh VERB [ARGUMENT…]
   incidents [NAME…] provider_down, poison_storm, ledger_slow: played by the words of docs/runbook.md, with the times
   mutants [ARG…]   change the code that decides, line by line, and see whether the tests notice
   image [ARG…]     build the container image and let a worker in it deliver; --install gets the builders with apt
+  docs [serve]     build the documentation into .postman/site, or serve it on this machine
   bench [NAME…]    run a program of tests/benchmarks with its arguments, beside other libraries; alone: name them
   up | down        start emulators and leave them running | stop these and no others
   env              print the exports for what `up` left running:  eval "$(./emulator.sh env)"
@@ -146,6 +147,14 @@ bench() {
     exec "$venv/bin/python" -m "tests.benchmarks.$1" "${@:2}"
 }
 
+build_docs() {
+    cd "$root"
+    local verb=${1:-build}
+    shift || true
+    "$venv/bin/python" -m tests.docs.reference || fail "outdated: python -m tests.docs.reference --write"
+    NO_MKDOCS_2_WARNING=1 exec "$venv/bin/mkdocs" "$verb" --strict "$@"
+}
+
 lock() {
     local compile
     command -v uv >/dev/null || fail "lock needs uv on PATH (pip install uv)"
@@ -163,12 +172,13 @@ main() {
     shift || true
     case $verb in
         demo | run | up | down | env) prepare requirements.lock ;; # not joined by &&, which would switch off set -e
-        test | bench | simulate | chaos | incidents | mutants | image) prepare requirements-dev.lock ;;
+        test | docs | bench | simulate | chaos | incidents | mutants | image) prepare requirements-dev.lock ;;
     esac
     case $verb in
         demo) inside --optional -- "$venv/bin/postman" demo "$@" ;;
         test) run_tests "$@" ;;
         pytest) cd "$root" && run_pytest "$@" ;; # within the emulators that `test` has started
+        docs) build_docs "$@" ;;
         bench) bench "$@" ;;
         simulate) cd "$root" && exec "$venv/bin/python" -m tests.simulation "$@" ;;
         chaos) cd "$root" && inside -- "$venv/bin/python" -m tests.chaos "$@" ;;

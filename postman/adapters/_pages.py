@@ -4,10 +4,14 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
 from typing import Final
 
-__all__ = ["MOST", "read_place", "write_place"]
+__all__ = ["at_most", "read_place", "write_place"]
 
-MOST: Final = 500
-"""Records on a page."""
+_MOST: Final = 500
+
+
+def at_most(limit: int) -> int:
+    """Return how many records are read where *limit* are asked for: 1 to 500."""
+    return max(1, min(limit, _MOST))
 
 
 def write_place(since: str, mail_id: str) -> str:

@@ -4,7 +4,7 @@ It is beside the ledger, which answers for one mail at a time, since only those
 who look need it: no worker does, and it decides nothing. What it tells was true
 a moment ago; a mail that moves while one turns pages may be missed or seen
 twice, one that rests is seen once. It costs by what it returns, not by how many
-mails the ledger has. What a newer postman wrote, and what is damaged, is left
+mails the ledger has; no method returns more than 500. What a newer postman wrote, and what is damaged, is left
 out and logged once. Every method raises `LedgerUnavailableError` within about
 ten seconds where the store cannot be reached.
 """
@@ -53,7 +53,7 @@ class Records(Protocol):
         ...
 
     async def by_message_id(self, message_id: str, *, limit: int = 20) -> Sequence[Record]:
-        """Return mails that a provider took under *message_id*, whichever provider it was."""
+        """Return mails that a provider took under *message_id*, whichever provider it was; none for an empty id."""
         ...
 
     async def by_recipient(self, tag: str, *, limit: int = 50) -> Sequence[Record]:

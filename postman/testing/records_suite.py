@@ -192,6 +192,7 @@ class RecordsSuite:
         [found] = await records.by_message_id("<a-1@example>")
         assert (found.mail_id, found.entry.message_id) == ("m-1", "<a-1@example>")
         assert await records.by_message_id("a-1") == []
+        assert await records.by_message_id("") == []
 
     async def test_mails_are_found_by_a_recipients_tag(self, ledger: Ledger, records: Records) -> None:
         """Whatever became of them."""
@@ -202,7 +203,7 @@ class RecordsSuite:
         assert {record.mail_id for record in await records.by_recipient("bb")} == {"m-1", "m-2", "m-3"}
         assert [record.mail_id for record in await records.by_recipient("aa")] == ["m-1"]
         assert await records.by_recipient("b") == []
-        assert len(await records.by_recipient("bb", limit=2)) == 2
+        assert [len(await records.by_recipient("bb", limit=limit)) for limit in (-1, 0, 2, 10**9)] == [1, 1, 2, 3]
         entry = await ledger.find(MailId("m-1"))
         assert entry is not None
         assert entry.recipients == ("aa", "bb")

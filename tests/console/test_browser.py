@@ -1,10 +1,11 @@
 """The console in a browser, before a running cluster on the emulators."""
 
+import time
 from collections.abc import Iterator
 from typing import Final
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Locator, Page
 
 from postman.testing.emulators import Emulators, Service
 from tests.console.planted import DOUBTFUL, EXPIRED, REFUSED, SENT, plant
@@ -159,13 +160,20 @@ def test_a_breaker_is_forced_and_workers_follow(operator: Reader, stage: Stage) 
     page.locator("#provider-sendgrid").get_by_text("held open").first.wait_for(state="detached", timeout=30_000)
 
 
+def _reload_until(page: Page, url: str, shown: Locator) -> None:
+    """An act goes on while one looks elsewhere: ask again until the page shows it."""
+    ends = time.monotonic() + 60.0
+    while page.goto(url) and not shown.count():
+        assert time.monotonic() < ends, f"{url} does not show it"
+        page.wait_for_timeout(300)
+
+
 def test_a_shard_is_paused_and_resumed(operator: Reader, stage: Stage) -> None:
     for act, state in (("Pause", "paused"), ("Resume", "open")):
         page = operator.go("/acts/shards")
         page.get_by_label("shard 2").check()
         page.get_by_role("button", name=act).click()
-        page.goto(f"{stage.url}/acts/shards")
-        page.get_by_role("row", name="shard 2").get_by_text(state).wait_for()
+        _reload_until(page, f"{stage.url}/acts/shards", page.get_by_role("row", name="shard 2").get_by_text(state))
 
 
 def test_an_address_is_suppressed_and_lifted_and_shown_nowhere(operator: Reader) -> None:

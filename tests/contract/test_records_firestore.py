@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 
 import pytest
+import structlog
+from google.cloud.firestore_v1.types import Write
 
 from postman.adapters.clock import SystemClock
 from postman.adapters.firestore import FirestoreLedger, FirestoreRecords, open_ledger, open_records
@@ -53,6 +55,23 @@ async def test_the_good_path_never_touches_the_shelf(
     await ledger.settle(MailId("doubtful"), Receipt("alpha", "a-2"), evidence="look-up")
     settled = (await ledger._reads.add(ledger._name(MailId("doubtful")))).document
     assert "shelf" not in settled.fields
+
+
+@pytest.mark.parametrize("state", ["flying", ""])
+async def test_what_is_a_newer_postmans_or_damaged_is_left_out_and_told_once(
+    ledger: FirestoreLedger, records: FirestoreRecords, state: str
+) -> None:
+    for mail_id in ("good", "odd"):
+        await ledger.refuse(MailId(mail_id), digest="d", reason="expired")
+    write = Write.pb()()
+    write.update.name = records._name("odd")
+    write.update.fields["state"].string_value = state
+    write.update_mask.field_paths.append("state")
+    await records._calls.batch_write([write])
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            assert [each.mail_id for each in (await records.page(Shelf.EXPIRED)).records] == ["good"]
+    assert [(log["event"], log["mail_id"]) for log in logs] == [("record_left_out", "odd")]
 
 
 async def test_a_store_that_is_away_is_told(

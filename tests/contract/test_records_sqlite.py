@@ -10,6 +10,7 @@ import structlog
 
 from postman.adapters.clock import SystemClock
 from postman.adapters.sqlite import open_ledger, open_records
+from postman.adapters.sqlite import records as sqlite_records
 from postman.core.ids import MailId
 from postman.core.shelf import Shelf
 from postman.ports.ledger import Ledger
@@ -72,6 +73,8 @@ async def test_an_older_file_is_brought_up_to_date_with_all_that_is_in_it(path: 
             ("refused", '{"state":"refused","reason":"expired","since":2.0,"history":[]}'),
             ("doubtful", '{"state":"in_doubt","since":3.0,"history":[]}'),
             ("newer", '{"state":"flying","since":3.0,"history":[]}'),
+            ("damaged", '{"state":"refused","his'),
+            ("no entry", '["state"]'),
         ):
             values = ("postman", mail_id, text.encode())
             connection.execute("INSERT INTO entries VALUES (?, ?, 'x', NULL, ?)", values)
@@ -89,14 +92,14 @@ async def test_an_older_file_is_brought_up_to_date_with_all_that_is_in_it(path: 
     await records.aclose()
 
 
-async def test_what_a_newer_postman_wrote_is_left_out_and_told_once(
-    path: Path, ledger: Ledger, records: Records
+@pytest.mark.parametrize("text", ['{"state":"flying","history":[]}', '{"state":', '["state"]', '{"state":"sent"}', ""])
+async def test_what_is_a_newer_postmans_or_damaged_is_left_out_and_told_once(
+    path: Path, ledger: Ledger, records: Records, text: str
 ) -> None:
     for mail_id in ("good", "odd"):
         await ledger.refuse(MailId(mail_id), digest="d", reason="expired")
     with closing(sqlite3.connect(path)) as connection:
-        changed = b'{"state":"flying","history":[]}'
-        connection.execute("UPDATE entries SET entry = ? WHERE mail_id = 'odd'", (changed,))
+        connection.execute("UPDATE entries SET entry = ? WHERE mail_id = 'odd'", (text.encode(),))
         connection.commit()
     with structlog.testing.capture_logs() as logs:
         for _ in range(2):
@@ -116,3 +119,32 @@ async def test_recipients_of_forgotten_mails_are_forgotten(path: Path, ledger: L
     assert kept == [("bb", "n")]
     assert [record.mail_id for record in await records.by_recipient("bb")] == ["n"]
     await fresh.aclose()
+
+
+async def test_a_damaged_entry_is_forgotten_and_stops_nobody(path: Path, ledger: Ledger) -> None:
+    await ledger.refuse(MailId("m"), digest="d", reason="expired", recipients=["aa"])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE entries SET expire_at = 1.0, entry = x'7b'")
+        connection.commit()
+    fresh = open_ledger(str(path), Cluster(SystemClock()))
+    await fresh.refuse(MailId("n"), digest="d", reason="expired")
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT mail_id FROM entries").fetchall() == [("n",)]
+    await fresh.aclose()
+
+
+async def test_no_question_reads_the_whole_ledger(path: Path, ledger: Ledger, records: Records) -> None:
+    """Each goes by an index to what it wants; by the prefix alone it would read all of a cluster."""
+    await ledger.refuse(MailId("m"), digest="d", reason="expired", recipients=["aa"])
+    assert (await records.page(Shelf.EXPIRED)).records
+    questions = {
+        sqlite_records._COUNT: ("p",),
+        sqlite_records._NEWEST: ("p", "expired", 1),
+        sqlite_records._OLDER: ("p", "expired", 1.0, "m", 1),
+        sqlite_records._BY_MESSAGE_ID: ("p", "a-1", 1),
+        sqlite_records._BY_RECIPIENT: ("p", "aa", 1),
+    }
+    with closing(sqlite3.connect(path)) as connection:
+        for question, values in questions.items():
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {question}", values)]
+            assert not [step for step in plan if step.startswith("SCAN") or step.endswith("(prefix=?)")], plan

@@ -19,7 +19,7 @@ import structlog
 from google.cloud.firestore_v1.types import RunAggregationQueryRequest, RunQueryRequest, StructuredQuery
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from postman.adapters._pages import MOST, read_place, write_place
+from postman.adapters._pages import at_most, read_place, write_place
 from postman.adapters.firestore._calls import Calls
 from postman.adapters.firestore._channel import Database
 from postman.adapters.firestore._documents import document_id, entry_of, mail_id_of
@@ -61,7 +61,7 @@ class FirestoreRecords:
         return dict(zip(Shelf, numbers, strict=True))
 
     async def page(self, shelf: Shelf, *, after: str = "", limit: int = 50) -> Page:
-        limit = max(1, min(limit, MOST))
+        limit = at_most(limit)
         request = self._on(shelf, limit)
         query = request.structured_query
         place = read_place(after)
@@ -73,11 +73,13 @@ class FirestoreRecords:
         return Page(list(self._readable(documents)), _place_after(documents, limit))
 
     async def by_message_id(self, message_id: str, *, limit: int = 20) -> Sequence[Record]:
-        documents = await self._query(self._request("message_id", _EQUAL, message_id, limit))
+        if not message_id:
+            return []
+        documents = await self._query(self._request("message_id", _EQUAL, message_id, at_most(limit)))
         return list(self._readable(documents))
 
     async def by_recipient(self, tag: str, *, limit: int = 50) -> Sequence[Record]:
-        documents = await self._query(self._request("recipients", _CONTAINS, tag, limit))
+        documents = await self._query(self._request("recipients", _CONTAINS, tag, at_most(limit)))
         return sorted(self._readable(documents), key=lambda record: record.entry.since, reverse=True)
 
     async def aclose(self) -> None:
@@ -112,7 +114,7 @@ class FirestoreRecords:
         query.where.field_filter.op = operator
         query.where.field_filter.value.string_value = value
         if limit:
-            query.limit.value = min(limit, MOST)
+            query.limit.value = limit
         return request
 
     def _readable(self, documents: Iterable[Any]) -> Iterator[Record]:

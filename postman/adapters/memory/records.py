@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from postman.adapters._pages import MOST, read_place, write_place
+from postman.adapters._pages import at_most, read_place, write_place
 from postman.adapters.memory.ledger import MemoryLedger, open_ledger
 from postman.core.shelf import Shelf, shelf_of
 from postman.ports.opening import Cluster
@@ -22,7 +22,7 @@ class MemoryRecords:
         return {shelf: shelves.count(shelf) for shelf in Shelf}
 
     async def page(self, shelf: Shelf, *, after: str = "", limit: int = 50) -> Page:
-        limit = max(1, min(limit, MOST))
+        limit = at_most(limit)
         there = [record for record in self._records() if shelf_of(record.entry) is shelf]
         place = _place(after)
         if place is not None:
@@ -31,10 +31,11 @@ class MemoryRecords:
         return Page(records, write_place(repr(records[-1].entry.since), records[-1].mail_id) if there[limit:] else "")
 
     async def by_message_id(self, message_id: str, *, limit: int = 20) -> Sequence[Record]:
-        return [each for each in self._records() if message_id and each.entry.message_id == message_id][:limit]
+        found = [record for record in self._records() if message_id and record.entry.message_id == message_id]
+        return found[: at_most(limit)]
 
     async def by_recipient(self, tag: str, *, limit: int = 50) -> Sequence[Record]:
-        return [record for record in self._records() if tag in record.entry.recipients][:limit]
+        return [record for record in self._records() if tag in record.entry.recipients][: at_most(limit)]
 
     async def aclose(self) -> None:
         """Nothing to close; the ledger is another's."""

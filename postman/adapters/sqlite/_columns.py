@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Final
 
-from postman.adapters.sqlite._entries import UnknownStateError, load
+from postman.adapters.sqlite._entries import UNREADABLE, load
 from postman.core.entry import Entry
 from postman.core.shelf import shelf_of
 
@@ -25,13 +25,13 @@ def columns_of(entry: Entry) -> Columns:
 
 
 def fill_columns(connection: sqlite3.Connection) -> None:
-    """Fill them for entries that were written without; what a newer postman wrote is left alone."""
+    """Fill them for entries that were written without; what a newer postman wrote, or is damaged, is left alone."""
     place = ("", "")
     while rows := connection.execute(_SOME, (*place, _PAGE)).fetchall():
         for prefix, mail_id, text in rows:
             try:
                 entry, _ = load(text)
-            except UnknownStateError:
+            except UNREADABLE:
                 continue
             connection.execute(_SET, (*columns_of(entry), prefix, mail_id))
         place = rows[-1][:2]

@@ -14,7 +14,7 @@ import orjson
 from postman.core.entry import Entry, Happening, Note, State
 from postman.core.events import EventKind
 
-__all__ = ["UnknownStateError", "dump", "load", "recipients_in"]
+__all__ = ["UNREADABLE", "UnknownStateError", "dump", "load", "recipients_in"]
 
 _FIELDS: Final = frozenset(field.name for field in fields(Entry))
 _NOTE_FIELDS: Final = frozenset(field.name for field in fields(Note))
@@ -25,6 +25,10 @@ _STATES: Final = frozenset(State)
 
 class UnknownStateError(Exception):
     """An entry has a state of a newer postman's."""
+
+
+UNREADABLE: Final = (UnknownStateError, ValueError, LookupError, TypeError, AttributeError)
+"""What `load` raises where a text is a newer postman's, or is no entry."""
 
 
 def load(text: bytes) -> tuple[Entry, Mapping[str, Any]]:
@@ -49,8 +53,11 @@ def dump(entry: Entry, foreign: Mapping[str, Any]) -> bytes:
 
 
 def recipients_in(text: bytes) -> Sequence[str]:
-    """Return the tags of the recipients, also of an entry in a state that is not known."""
-    return tuple(orjson.loads(text).get("recipients", ()))
+    """Return the tags of the recipients, also of an entry in a state that is not known; none of what is no entry."""
+    try:
+        return tuple(orjson.loads(text).get("recipients", ()))
+    except UNREADABLE:
+        return ()
 
 
 def _note(found: Mapping[str, Any]) -> Note:

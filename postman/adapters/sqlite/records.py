@@ -1,6 +1,7 @@
 """Many mails of the ledger in a SQLite file, read by its indexes, as they are at one moment.
 
-The file is made on first use, as the ledger's is.
+The file is made on first use, as the ledger's is. The index of `message_id` is
+named: left to itself SQLite takes the primary key, and reads all of a cluster.
 """
 
 import sqlite3
@@ -9,9 +10,9 @@ from typing import Any, Final
 
 import structlog
 
-from postman.adapters._pages import MOST, read_place, write_place
+from postman.adapters._pages import at_most, read_place, write_place
 from postman.adapters.sqlite._database import Database
-from postman.adapters.sqlite._entries import UnknownStateError, load
+from postman.adapters.sqlite._entries import UNREADABLE, UnknownStateError, load
 from postman.adapters.sqlite._file import path_of
 from postman.core.ids import MailId
 from postman.core.shelf import Shelf
@@ -34,7 +35,10 @@ _OLDER: Final = """
     SELECT mail_id, since, entry FROM entries WHERE prefix = ? AND shelf = ? AND (since, mail_id) < (?, ?)
     ORDER BY since DESC, mail_id DESC LIMIT ?
 """
-_BY_MESSAGE_ID: Final = "SELECT mail_id, since, entry FROM entries WHERE prefix = ? AND message_id = ? LIMIT ?"
+_BY_MESSAGE_ID: Final = """
+    SELECT mail_id, since, entry FROM entries INDEXED BY entries_message_id
+    WHERE prefix = ? AND message_id = ? LIMIT ?
+"""
 _BY_RECIPIENT: Final = """
     SELECT mail_id, since, entry FROM entries WHERE prefix = ?1 AND mail_id IN
     (SELECT mail_id FROM recipients WHERE prefix = ?1 AND tag = ?2 LIMIT ?3)
@@ -61,7 +65,7 @@ class SqliteRecords:
         return {shelf: counts.get(shelf, 0) for shelf in Shelf}
 
     async def page(self, shelf: Shelf, *, after: str = "", limit: int = 50) -> Page:
-        limit = max(1, min(limit, MOST))
+        limit = at_most(limit)
         place = _place(after)
         query, values = (_NEWEST, (shelf, limit)) if place is None else (_OLDER, (shelf, *place, limit))
         rows: list[_Row] = await self._find(query, values)
@@ -69,10 +73,10 @@ class SqliteRecords:
         return Page(list(self._readable(rows)), last)
 
     async def by_message_id(self, message_id: str, *, limit: int = 20) -> Sequence[Record]:
-        return list(self._readable(await self._find(_BY_MESSAGE_ID, (message_id, limit))))
+        return list(self._readable(await self._find(_BY_MESSAGE_ID, (message_id, at_most(limit)))))
 
     async def by_recipient(self, tag: str, *, limit: int = 50) -> Sequence[Record]:
-        return list(self._readable(await self._find(_BY_RECIPIENT, (tag, limit))))
+        return list(self._readable(await self._find(_BY_RECIPIENT, (tag, at_most(limit)))))
 
     async def aclose(self) -> None:
         await self._database.aclose()
@@ -84,16 +88,21 @@ class SqliteRecords:
         return await self._database.read(work)
 
     def _readable(self, rows: Iterable[_Row]) -> Iterator[Record]:
-        """Leave out what a newer postman wrote, and say so once for each mail."""
+        """Leave out what a newer postman wrote, and what is damaged, and say so once for each mail."""
         for mail_id, _, text in rows:
             try:
                 entry, _ = load(text)
-            except UnknownStateError as error:
-                if mail_id not in self._told:
-                    self._told.add(mail_id)
-                    _LOG.warning("record_left_out", mail_id=mail_id, reason=f"its state {error} is a newer postman's")
+            except UNREADABLE as error:
+                self._tell(mail_id, error)
                 continue
             yield Record(MailId(mail_id), entry)
+
+    def _tell(self, mail_id: str, error: Exception) -> None:
+        if mail_id not in self._told:
+            self._told.add(mail_id)
+            is_newer = isinstance(error, UnknownStateError)
+            reason = f"its state {error} is a newer postman's" if is_newer else "it is damaged"
+            _LOG.warning("record_left_out", mail_id=mail_id, reason=reason)
 
 
 def _place(after: str) -> tuple[float, str] | None:
