@@ -86,7 +86,7 @@ class Settings(BaseModel):
     """Whether all who reach `ingress` may publish."""
     probe_port: int = Field(default=0, ge=0, le=65535)
     """Where a worker answers the platform's probes, `GET /live` and `GET /ready`; 0: nowhere."""
-    console_port: int = Field(default=8027, ge=0, le=65535)
+    console_port: int = Field(default=8030, ge=0, le=65535)
     """Where `postman console` listens; 0: on any free port."""
     console_keys: str = Field(default="", repr=False)
     """Whose tokens may act there: references of tokens, separated by commas, each with `name=` before it or without."""

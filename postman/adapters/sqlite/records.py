@@ -8,8 +8,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import structlog
-
 from postman.adapters._pages import at_most, read_place, write_place
 from postman.adapters.sqlite._database import Database
 from postman.adapters.sqlite._entries import UNREADABLE, UnknownStateError, load
@@ -21,8 +19,6 @@ from postman.ports.opening import Cluster
 from postman.ports.records import Page, Record
 
 __all__ = ["SqliteRecords", "open_records"]
-
-_LOG = structlog.get_logger("postman.records")
 
 _Row = tuple[str, float, bytes]
 
@@ -99,10 +95,12 @@ class SqliteRecords:
 
     def _tell(self, mail_id: str, error: Exception) -> None:
         if mail_id not in self._told:
+            import structlog  # late: a command that looks has nothing to log
+
             self._told.add(mail_id)
             is_newer = isinstance(error, UnknownStateError)
             reason = f"its state {error} is a newer postman's" if is_newer else "it is damaged"
-            _LOG.warning("record_left_out", mail_id=mail_id, reason=reason)
+            structlog.get_logger("postman.records").warning("record_left_out", mail_id=mail_id, reason=reason)
 
 
 def _place(after: str) -> tuple[float, str] | None:

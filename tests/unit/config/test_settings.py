@@ -68,13 +68,13 @@ def test_a_wrong_setting_is_named(name: str, value: str, fragment: str) -> None:
 def test_what_kubernetes_says_of_a_service_called_postman_console_is_not_ours() -> None:
     """It gives each pod of the namespace the Service's address, under the name of a setting."""
     environ = {
-        "POSTMAN_CONSOLE_PORT": "tcp://10.0.0.7:8027",
-        "POSTMAN_CONSOLE_PORT_8027_TCP_ADDR": "10.0.0.7",
+        "POSTMAN_CONSOLE_PORT": "tcp://10.0.0.7:8030",
+        "POSTMAN_CONSOLE_PORT_8030_TCP_ADDR": "10.0.0.7",
         "POSTMAN_CONSOLE_SERVICE_HOST": "10.0.0.7",
-        "POSTMAN_CONSOLE_SERVICE_PORT": "8027",
+        "POSTMAN_CONSOLE_SERVICE_PORT": "8030",
     }
 
-    assert Settings.from_env(environ).console_port == 8027
+    assert Settings.from_env(environ).console_port == 8030
     assert Settings.from_env({"POSTMAN_CONSOLE_PORT": "9000"}).console_port == 9000
     with pytest.raises(ConfigError, match="POSTMAN_CONSOLE_PORT"):
         Settings.from_env({"POSTMAN_CONSOLE_PORT": "http"})
