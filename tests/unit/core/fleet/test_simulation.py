@@ -40,7 +40,7 @@ def _seed_is_told() -> None:
 def test_a_bad_worker_is_found_within_three_windows(name: str) -> None:
     found = find_fault(CASES[name], Random(f"{SEED} {name}").getrandbits(32))
 
-    assert found.delays[0] <= THREE_WINDOWS
+    assert round(found.delays[0], 6) <= THREE_WINDOWS  # times are sums of floats
     assert found.accused == 0
 
 
