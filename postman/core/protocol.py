@@ -248,10 +248,11 @@ def park(entry: Entry | None, now: float, *, token: int) -> Step[None]:
     """Record that the dead letter of a refused or doubtful mail is durable.
 
     One of an earlier *token* is another's: since then the mail was reopened, and has no dead letter of its own yet.
+    Where an earlier letter was dropped before this one was durable, it waits for a person again.
     """
     if entry is None or entry.parked or entry.token != token or entry.state not in (State.REFUSED, State.IN_DOUBT):
         return Step(entry, None)
-    return Step(replace(entry, parked=True, history=_noted(entry, Note(now, "dead-lettered"))), None)
+    return Step(replace(entry, parked=True, dropped=False, history=_noted(entry, Note(now, "dead-lettered"))), None)
 
 
 def drop(entry: Entry | None, now: float, *, reason: str) -> Step[None]:

@@ -9,6 +9,6 @@ __all__ = ["verdict_of"]
 
 def verdict_of(entry: Entry) -> Verdict:
     """Return what becomes of another delivery of a mail that is sent, or refused, as *entry* says."""
-    if entry.state is State.SENT or entry.parked or entry.dropped:
+    if entry.state is State.SENT or entry.parked:
         return Ack()
     return DeadLetter(dead_reason_of(entry), entry.reason, entry.token)

@@ -110,6 +110,15 @@ class RecordsSuite:
         await ledger.record_refused(claim.claim, reason="alpha: no")
         assert await _everywhere(records) == {Shelf.REFUSED: ["m"]}
 
+    async def test_a_letter_that_is_durable_after_an_earlier_one_was_dropped_waits_on_the_shelf(
+        self, ledger: Ledger, records: Records
+    ) -> None:
+        """Its worker ended between the refusal and the letter, and the mail came again."""
+        token = await _refused(ledger, "m")
+        await ledger.drop(MailId("m"), reason="by nina")
+        await ledger.park(MailId("m"), token=token)
+        assert await _everywhere(records) == {Shelf.REFUSED: ["m"]}
+
     async def test_only_what_is_dead_can_be_dropped(self, ledger: Ledger, records: Records) -> None:
         await ledger.record_doubt(await claimed(ledger, "doubtful"), reason="no answer")
         await ledger.record_sent(await claimed(ledger, "sent"), Receipt("alpha", "a-1"))
